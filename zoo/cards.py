@@ -1,0 +1,243 @@
+"""Model cards: what a model is, how it was trained, how well it does, and how its exports compare.
+
+A card is one JSON file, written by a program from a finished run. Every field carries a seal (a
+hash), so that a card edited by hand or cut short is refused with the name of the field.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from zoo.errors import InputError
+from zoo.files import whole_file
+
+FILE = "card.json"
+VERSION = 1
+
+
+class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of the records that are kept as JSON."""
+
+
+class Input(Frozen):
+    """What goes into a model: its name, shape (the batch left out), dtype, and the rest in words.
+
+    `features` names the columns of a table, in order; it is empty for images.
+    """
+
+    name: str
+    shape: list[int | None]
+    dtype: str
+    preprocessing: str
+    features: list[str] = []
+
+
+class Parameters(Frozen):
+    """Numbers of parameters."""
+
+    trainable: int
+    non_trainable: int
+
+
+class Weights(Frozen):
+    """The file with the weights, relative to the card's folder; `url` is asked if it is not there."""
+
+    file: str
+    bytes: int
+    sha256: str
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a file name that leads out of the card's folder."""
+        if Path(self.file).name != self.file or self.file in {"", ".", ".."}:
+            raise ValueError(f"`file` must be a plain file name, not {self.file!r}")
+
+
+class Dataset(Frozen):
+    """What the model learned from.
+
+    `source` is what `recipes.load_data` takes; `examples` holds the size of each split, and
+    `fingerprint` the hash of all of them.
+    """
+
+    source: str
+    version: str
+    license: str
+    caveat: str
+    examples: dict[str, int]
+    fingerprint: str
+
+
+class Metric(Frozen):
+    """A figure with the split that it was measured on and its number of examples."""
+
+    name: str
+    split: str
+    value: float
+    examples: int
+
+
+class Reference(Frozen):
+    """A published figure to hold a metric against."""
+
+    metric: str
+    value: float
+    source: str
+
+
+class Training(Frozen):
+    """How the training went: enough to run it again and to know what it cost."""
+
+    command: str
+    seed: int
+    epochs: int
+    best_epoch: int
+    seconds: float
+    finished: str
+    commit: str
+    hardware: str
+    versions: dict[str, str]
+
+
+class ParityReport(Frozen):
+    """An exported artifact held against the Keras model that it came from.
+
+    Attributes:
+        format: name of the format, such as "litert".
+        quantization: "float32", "float16", "dynamic" or "int8".
+        bytes: size of the artifact's files.
+        examples: number of samples that both were run on.
+        largest_difference: largest absolute difference of the outputs, in units of the outputs.
+        mean_difference: mean absolute difference of the outputs.
+        agreement: share of samples with the same decision (class), between 0 and 1; for outputs
+            that are no classes, the coefficient of determination of one against the other.
+        metric: name of the task's metric: "accuracy" or "r2".
+        reference: that metric of the Keras model, or `None` without targets.
+        value: that metric of the artifact, or `None` without targets.
+        milliseconds: median time of one sample alone, in the artifact.
+        reference_milliseconds: the same through `tf.function` of the Keras model, in the same run.
+    """
+
+    format: str
+    quantization: str
+    bytes: int
+    examples: int
+    largest_difference: float
+    mean_difference: float
+    agreement: float
+    metric: str
+    reference: float | None
+    value: float | None
+    milliseconds: float
+    reference_milliseconds: float
+
+
+class Card(Frozen):
+    """Everything known of one pretrained or fine-tuned model.
+
+    Attributes:
+        name: name of the model.
+        architecture: name in the catalog, or "" for a model that came from elsewhere.
+        arguments: what the builder was called with.
+        task: "classification", "regression" or "reconstruction".
+        input: what goes in.
+        labels: names of the classes in the order of the outputs; empty if there are none.
+        parameters: their numbers.
+        weights: the file, its size and its hash.
+        dataset: what it learned from.
+        recipe: the recipe's fields.
+        metrics: figures, each with its split.
+        training: provenance.
+        reference: a published figure, if there is one.
+        exports: parity of the exported forms.
+    """
+
+    name: str
+    architecture: str
+    arguments: dict[str, Any]
+    task: str
+    input: Input
+    labels: list[str]
+    parameters: Parameters
+    weights: Weights
+    dataset: Dataset
+    recipe: dict[str, Any]
+    metrics: list[Metric]
+    training: Training
+    reference: Reference | None = None
+    exports: list[ParityReport] = []
+
+    def metric(self, name: str | None = None, split: str = "test") -> Metric | None:
+        """Return the first metric of that split (and name), or `None`."""
+        return next((m for m in self.metrics if m.split == split and name in (None, m.name)), None)
+
+
+def card(name: str) -> Card:
+    """Return the card of a pretrained model or of a run.
+
+    Args:
+        name: `str`, a pretrained model's name, or the path of a run.
+
+    Raises:
+        InputError: there is no such model, or its card is damaged.
+
+    Example:
+        >>> import zoo
+        >>> zoo.card("lenet5-mnist").parameters.trainable
+        61706
+    """
+    from zoo.weights import model_folder
+
+    return read(model_folder(name) / FILE)
+
+
+def read(path: Path) -> Card:
+    """Read and check a card.
+
+    Raises:
+        InputError: the file is missing, cut short, of another version, or edited; the message
+            names the field.
+    """
+    try:
+        content = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except FileNotFoundError:
+        raise InputError(f"there is no card at {path}.") from None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"the card {path} is damaged: {error}.") from None
+    version, seals = content.pop("version", None), content.pop("seals", None)
+    if version != VERSION:
+        raise InputError(f"the card {path} has version {version!r}; this zoo reads {VERSION}.")
+    if not isinstance(seals, dict):
+        raise InputError(f"the card {path} is damaged: the field `seals` is missing.")
+    try:
+        result = msgspec.convert(content, Card)
+    except msgspec.ValidationError as error:
+        raise InputError(f"the card {path} is damaged: {error}.") from None
+    expected = _seals(msgspec.to_builtins(result))
+    for name in sorted(expected.keys() | seals.keys()):
+        if seals.get(name) != expected.get(name):
+            raise InputError(
+                f"the card {path} was changed after it was written: the field `{name}` does not "
+                "match its seal. Cards are written by programs; restore the file, or run "
+                "`zoo reproduce` to make a new one."
+            )
+    return result
+
+
+def write(content: Card, path: Path) -> None:
+    """Write a card, whole or not at all."""
+    fields = msgspec.to_builtins(content)
+    text = msgspec.json.format(
+        msgspec.json.encode({"version": VERSION, **fields, "seals": _seals(fields)}), indent=2
+    )
+    with whole_file(path) as temporary:
+        temporary.write_bytes(text + b"\n")
+
+
+def _seals(fields: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:16]
+        for name, value in fields.items()
+    }

@@ -1,0 +1,1 @@
+"""Dense architectures: linear models, multilayer perceptrons, autoencoders."""

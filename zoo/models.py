@@ -1,0 +1,87 @@
+"""Models by name: load a pretrained one, look inside it."""
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from zoo import cards, weights
+from zoo.errors import InputError
+from zoo.registry import build, import_builders
+
+if TYPE_CHECKING:
+    import keras
+
+# A stage that a builder names, or what comes after the last one.
+_STAGE = re.compile(r"stage\d+|pooled|code")
+
+
+def load(name: str | os.PathLike[str], *, classes: int | None = None) -> "keras.Model":
+    """Load a pretrained model, or the model of a run.
+
+    The weights' SHA-256 is checked before a byte of them is read.
+
+    Args:
+        name: `str`, a name of `zoo.list_models(pretrained=True)`, or the path of a run.
+        classes: `int`, gives the pretrained features a new, random head for so many classes.
+            Default `None`: the model as it was trained.
+
+    Returns:
+        A functional `keras.Model` that takes raw inputs (uint8 images, physical units).
+
+    Raises:
+        InputError: an unknown name, a damaged card or weight file, or `classes` on a model whose
+            head cannot be exchanged.
+
+    Example:
+        >>> import zoo
+        >>> model = zoo.load("lenet5-mnist")
+        >>> model.output_shape
+        (None, 10)
+        >>> zoo.load("lenet5-mnist", classes=5).output_shape
+        (None, 5)
+    """
+    folder = weights.model_folder(name)
+    card = cards.read(folder / cards.FILE)
+    path = weights.fetch(card.weights, folder)
+    if path.suffix == ".keras":
+        import keras
+
+        import_builders()  # they register the layers that the file may name
+        try:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path} holds a layer that this zoo does not know: {error}") from None
+    else:
+        model = build(card.architecture, **card.arguments)
+        model.load_weights(path)
+    if classes is None:
+        return model
+    from zoo.surgery import with_head
+
+    return with_head(model, classes)
+
+
+def features(model: "keras.Model") -> "keras.Model":
+    """Return a model of the named stage outputs, which shares the layers of `model`.
+
+    Args:
+        model: a model of the zoo; its stages are layers named "stage1" … "stageN", "pooled",
+            "code".
+
+    Returns:
+        `keras.Model` from the same inputs to a `dict` of stage name -> tensor.
+
+    Raises:
+        InputError: the model names no stages.
+
+    Example:
+        >>> import zoo
+        >>> zoo.features(zoo.build("lenet5")).output_shape
+        {'stage1': (None, 14, 14, 6), 'stage2': (None, 5, 5, 16)}
+    """
+    import keras
+
+    stages = {layer.name: layer.output for layer in model.layers if _STAGE.fullmatch(layer.name)}
+    if not stages:
+        raise InputError(f"the model {model.name!r} names no stages.")
+    return keras.Model(model.inputs, stages, name=f"{model.name}_features")

@@ -1,0 +1,118 @@
+"""Copies of a model with another head, another input or another precision.
+
+Every function copies: the source model keeps its layers, its weights and its `trainable` flags.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from zoo.errors import InputError
+from zoo.layers import Standardize
+
+HEAD = "predictions"
+
+
+def copy(model: keras.Model, **changes: Any) -> keras.Model:
+    """Return a copy of a functional model with the same weights.
+
+    Args:
+        model: functional `keras.Model`.
+        **changes: for `keras.models.clone_model`.
+
+    Raises:
+        InputError: the model is not built from the functional API.
+    """
+    if not isinstance(model, keras.src.models.Functional | keras.Sequential):
+        raise InputError(
+            f"{model.name!r} is a subclassed model: build it from the functional API, so that its "
+            "layers can be copied and exchanged."
+        )
+    changes.setdefault("clone_function", _from_config)
+    result = keras.models.clone_model(model, **changes)
+    result.set_weights(model.get_weights())
+    return result
+
+
+def with_head(model: keras.Model, classes: int, activation: str | None = "softmax") -> keras.Model:
+    """Return a copy with a new, random output layer.
+
+    Args:
+        model: its last layer is a `keras.layers.Dense` named "predictions".
+        classes: `int`, number of outputs.
+        activation: "softmax" (default) for classes, `None` for regression.
+
+    Raises:
+        InputError: the model ends in something else.
+    """
+    if not isinstance(model.layers[-1], keras.layers.Dense) or model.layers[-1].name != HEAD:
+        raise InputError(
+            f"{model.name!r} does not end in a Dense layer named {HEAD!r}, so it cannot be given "
+            "a new head."
+        )
+    base = copy(model)
+    head = keras.layers.Dense(classes, activation=activation, dtype="float32", name=HEAD)
+    return keras.Model(base.inputs, head(base.layers[-1].input), name=model.name)
+
+
+def with_input_shape(model: keras.Model, shape: Sequence[int]) -> keras.Model:
+    """Return a copy for images of another size, which a `keras.layers.Resizing` brings to its own.
+
+    Args:
+        model: takes one image, `(height, width, channels)`.
+        shape: the shape of the images that will be given; the channels must be the model's.
+
+    Raises:
+        InputError: the model takes no image, or another number of channels.
+    """
+    own = tuple(model.inputs[0].shape[1:])
+    shape = tuple(shape)
+    if own == shape:
+        return copy(model)
+    if len(own) != 3 or len(shape) != 3 or own[2] != shape[2]:
+        raise InputError(f"a model that takes {own} cannot be given inputs of shape {shape}.")
+    source = keras.Input(shape, dtype=model.inputs[0].dtype, name=model.inputs[0].name)
+    resize = keras.layers.Resizing(own[0], own[1], name="resize", dtype="float32")
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        if not any(argument is source for argument in args):
+            return layer(*args, **kwargs)
+        # Resizing returns the dtype that it is given: after the rescaling it is a float, and
+        # no grey level is rounded away.
+        if isinstance(layer, keras.layers.Rescaling):
+            return resize(layer(*args, **kwargs))
+        return layer(*[resize(a) if a is source else a for a in args], **kwargs)
+
+    return copy(model, input_tensors=source, call_function=call)
+
+
+def with_precision(model: keras.Model, policy: str) -> keras.Model:
+    """Return a copy that computes with another dtype policy, such as "mixed_bfloat16".
+
+    The layers that take raw inputs and those that give the outputs stay in float32.
+    """
+    outputs = set(model.output_names) | {HEAD}
+
+    def change(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        raw = isinstance(layer, keras.layers.Rescaling | Standardize)
+        if not raw and layer.name not in outputs:
+            config["dtype"] = policy
+        return layer.__class__.from_config(config)
+
+    return copy(model, clone_function=change)
+
+
+def freeze(model: keras.Model, train: Callable[[keras.Layer], bool]) -> None:
+    """Set `trainable` of every layer that has weights; batch normalization is always frozen.
+
+    A frozen `BatchNormalization` also keeps its moving statistics and uses them, which is what
+    fine-tuning on few examples needs.
+    """
+    for layer in model.layers:
+        layer.trainable = train(layer) and not isinstance(layer, keras.layers.BatchNormalization)
+
+
+def _from_config(layer: keras.Layer) -> keras.Layer:
+    return layer.__class__.from_config(layer.get_config())

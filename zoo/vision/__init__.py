@@ -1,0 +1,1 @@
+"""Convolutional architectures for images."""

@@ -1,0 +1,167 @@
+"""Where a weight file comes from: packaged, a local path, the cache, a URL. Hashes come first."""
+
+import http.client
+import os
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import filelock
+
+from zoo.cards import FILE, Weights
+from zoo.errors import InputError
+from zoo.files import sha256_of
+from zoo.registry import unknown
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+ATTEMPTS = 4
+TIMEOUT = 20.0  # seconds without a byte, after which the connection counts as stalled
+
+
+def pretrained_names() -> list[str]:
+    """Return the names of the models that have a card in this package."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE}"))
+
+
+def model_folder(name: str | os.PathLike[str]) -> Path:
+    """Return the folder that holds a model's card: of a pretrained model, or of a run.
+
+    Raises:
+        InputError: it is neither a pretrained name nor a folder with a card.
+    """
+    names = pretrained_names()
+    if str(name) in names:
+        return PRETRAINED / str(name)
+    path = Path(name)
+    if (path / FILE).is_file():
+        return path
+    if path.is_dir():
+        unfinished = (path / "config.json").is_file()
+        raise InputError(
+            f"{path} holds no {FILE}: "
+            + ("the run is not finished; resume it." if unfinished else "it is not a run.")
+        )
+    if os.sep in str(name):
+        raise InputError(f"there is no run at {path}.")
+    raise unknown(str(name), names, "pretrained model or run")
+
+
+def fetch(weights: Weights, folder: Path) -> Path:
+    """Return the path of a checked weight file: beside its card, in the cache, or downloaded.
+
+    Args:
+        weights: the card's entry.
+        folder: the card's folder.
+
+    Returns:
+        `Path` of a file whose SHA-256 is the card's.
+
+    Raises:
+        InputError: the file is damaged, or cannot be had; the message says what was tried.
+
+    Environment:
+        ZOO_HOME: folder of the cache, default `~/.cache/deepzoo`.
+        ZOO_OFFLINE: set to 1, no connection is ever opened.
+    """
+    beside = folder / weights.file
+    if beside.is_file():
+        return _checked(beside, weights)
+    cached = home() / "weights" / weights.sha256 / weights.file
+    if cached.is_file():
+        return _checked(cached, weights)
+    if weights.url is None:
+        raise InputError(f"the weight file {beside} is missing, and its card names no address.")
+    if offline():
+        raise InputError(
+            f"{weights.file} is neither at {beside} nor in the cache at {cached}, and ZOO_OFFLINE "
+            f"is set: unset it to download {weights.url}."
+        )
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{cached}.lock"):
+            if not cached.is_file():  # another process may have fetched it meanwhile
+                _download(weights, weights.url, cached)
+    except OSError as error:
+        raise InputError(f"{cached} cannot be written: {error.strerror or error}.") from error
+    return cached
+
+
+def home() -> Path:
+    """Return the folder of the cache."""
+    return Path(os.environ.get("ZOO_HOME") or Path.home() / ".cache" / "deepzoo")
+
+
+def offline() -> bool:
+    """Return whether the network is turned off by ZOO_OFFLINE."""
+    return os.environ.get("ZOO_OFFLINE", "") not in {"", "0"}
+
+
+def _checked(path: Path, weights: Weights) -> Path:
+    size = path.stat().st_size
+    if size != weights.bytes:
+        raise InputError(
+            f"the weight file {path} is damaged: it has {size} bytes, not {weights.bytes}."
+        )
+    if sha256_of(path) != weights.sha256:
+        raise InputError(f"the weight file {path} is damaged: its SHA-256 is not the card's.")
+    return path
+
+
+def _download(weights: Weights, url: str, target: Path) -> None:
+    """Download to `target`, going on where an earlier try stopped."""
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise InputError(f"{url} is not an http or https address.")
+    part = target.with_name(target.name + ".part")
+    failure = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(0.2 * 2**attempt)
+        try:
+            _append(weights, url, part)
+        except urllib.error.HTTPError as error:
+            failure = f"HTTP {error.code} {error.reason}"
+            if error.code == 416:  # what is there reaches beyond the file: it is not ours
+                part.unlink(missing_ok=True)
+            elif error.code < 500 and error.code not in {408, 429}:
+                break
+            continue
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
+            failure = str(getattr(error, "reason", error) or type(error).__name__)
+            continue
+        except ConnectionError as error:
+            failure = str(error)
+            continue
+        size = part.stat().st_size
+        if size < weights.bytes:
+            failure = f"the connection ended after {size} of {weights.bytes} bytes"
+        elif size > weights.bytes or sha256_of(part) != weights.sha256:
+            failure = "what arrived has another SHA-256 than the card"
+            part.unlink()
+        else:
+            part.replace(target)
+            return
+    raise InputError(
+        f"{url} could not be fetched: {failure}. Put the file at {target} by hand, or "
+        "try again: a download goes on where it stopped."
+    )
+
+
+def _append(weights: Weights, url: str, part: Path) -> None:
+    """Ask for the bytes that `part` lacks, and append what comes."""
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url)  # noqa: S310 - the scheme was checked
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(
+            f"bytes {have}-"
+        )
+        # A server that does not resume sends the file from its start. One that sends more than
+        # the card says is cut off: the hash would refuse it anyway.
+        left = weights.bytes + 1 - (have if resumed else 0)
+        with part.open("ab" if resumed else "wb") as stream:
+            while left > 0 and (block := answer.read(min(1 << 16, left))):
+                stream.write(block)
+                left -= len(block)
