@@ -21,7 +21,7 @@ class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Base of the records that are kept as JSON."""
 
 
-class Input(Frozen):
+class Input(Frozen, frozen=True):
     """What goes into a model: its name, shape (the batch left out), dtype, and the rest in words.
 
     `features` names the columns of a table, in order; it is empty for images.
@@ -34,15 +34,15 @@ class Input(Frozen):
     features: list[str] = []
 
 
-class Parameters(Frozen):
+class Parameters(Frozen, frozen=True):
     """Numbers of parameters."""
 
     trainable: int
     non_trainable: int
 
 
-class Weights(Frozen):
-    """The file with the weights, relative to the card's folder; `url` is asked if it is not there."""
+class Weights(Frozen, frozen=True):
+    """The file with the weights, beside the card; `url` is asked if it is not there."""
 
     file: str
     bytes: int
@@ -55,7 +55,7 @@ class Weights(Frozen):
             raise ValueError(f"`file` must be a plain file name, not {self.file!r}")
 
 
-class Dataset(Frozen):
+class Dataset(Frozen, frozen=True):
     """What the model learned from.
 
     `source` is what `recipes.load_data` takes; `examples` holds the size of each split, and
@@ -70,7 +70,7 @@ class Dataset(Frozen):
     fingerprint: str
 
 
-class Metric(Frozen):
+class Metric(Frozen, frozen=True):
     """A figure with the split that it was measured on and its number of examples."""
 
     name: str
@@ -79,7 +79,7 @@ class Metric(Frozen):
     examples: int
 
 
-class Reference(Frozen):
+class Reference(Frozen, frozen=True):
     """A published figure to hold a metric against."""
 
     metric: str
@@ -87,7 +87,7 @@ class Reference(Frozen):
     source: str
 
 
-class Training(Frozen):
+class Training(Frozen, frozen=True):
     """How the training went: enough to run it again and to know what it cost."""
 
     command: str
@@ -101,7 +101,7 @@ class Training(Frozen):
     versions: dict[str, str]
 
 
-class ParityReport(Frozen):
+class ParityReport(Frozen, frozen=True):
     """An exported artifact held against the Keras model that it came from.
 
     Attributes:
@@ -134,7 +134,7 @@ class ParityReport(Frozen):
     reference_milliseconds: float
 
 
-class Card(Frozen):
+class Card(Frozen, frozen=True):
     """Everything known of one pretrained or fine-tuned model.
 
     Attributes:

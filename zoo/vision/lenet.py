@@ -192,7 +192,8 @@ class PartialConvolution(layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the connected kernels."""
-        channels, filters = input_shape[-1], len(self.connections)
+        channels = max(i for seen in self.connections for i in seen) + 1
+        filters = len(self.connections)
         pairs = [(i, o) for o, seen in enumerate(self.connections) for i in seen]
         # LeCun's initialization: deviation by the number of inputs of each unit.
         deviation = 1 / math.sqrt(self.kernel_size**2 * len(pairs) / filters)

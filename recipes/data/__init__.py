@@ -1,0 +1,66 @@
+"""Data sets by name or from the user's own files, divided and ready to learn from."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from recipes.data.encoder import Encoder
+from recipes.data.images import image_folder
+from recipes.data.named import SOURCES, named
+from recipes.data.splits import Examples, Splits
+from recipes.data.tables import table
+from zoo.errors import InputError
+from zoo.registry import unknown
+
+__all__ = ["Encoder", "Examples", "Splits", "load_data"]
+
+
+def load_data(
+    source: str | os.PathLike[str],
+    *,
+    shape: Sequence[int] | None = None,
+    target: str | None = None,
+    task: str | None = None,
+    drop: Sequence[str] = (),
+    strict: bool = False,
+    download: bool = False,
+) -> Splits:
+    """Load a data set, divided into train, validation and test.
+
+    A named set keeps its own test set where it has one. Everything else is divided by the hash of
+    its content: stratified, the same on every machine, and with no example in two splits.
+
+    Args:
+        source: "mnist", "fashion_mnist", "cifar10" (from TensorFlow Datasets in `ZOO_DATA_DIR`),
+            "digits", "iris", "wine", "breast_cancer", "diabetes" (from scikit-learn); or the path
+            of a folder with one folder of pictures for each class; or of a CSV or TSV file.
+        shape: `(height, width, channels)` that the pictures of a folder are brought to.
+        target: the column of a table that is to be predicted.
+        task: "classification" or "regression", where a table's target leaves it open.
+        drop: columns of a table to leave out.
+        strict: raise at a broken picture or a row without target; default: leave it out and name
+            it in `Splits.skipped`.
+        download: allow a named set to be downloaded. Nothing is downloaded unless this is set.
+
+    Returns:
+        `Splits`: arrays in memory (uint8 images, float32 rows) and what is known of them.
+
+    Raises:
+        InputError: nothing is there, or it cannot be learned from; the message says what to do.
+
+    Example:
+        >>> from recipes import load_data
+        >>> data = load_data("iris")
+        >>> data.shape, data.labels, data.sizes["test"]
+        ((4,), ('setosa', 'versicolor', 'virginica'), 24)
+    """
+    if str(source) in SOURCES:
+        return named(str(source), download)
+    path = Path(source)
+    if path.is_dir():
+        return image_folder(path, shape, strict)
+    if path.is_file() and path.suffix in {".csv", ".tsv"}:
+        return table(path, target, task, drop, strict)
+    if path.exists():
+        raise InputError(f"{path} is neither a folder of pictures nor a .csv or .tsv file.")
+    raise unknown(str(source), SOURCES, "file, folder or data set")

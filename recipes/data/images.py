@@ -1,0 +1,180 @@
+"""The user's own pictures: one folder per class, any mix of sizes, modes and formats."""
+
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from recipes.data.splits import Examples, Splits, divide
+from zoo.errors import InputError
+from zoo.registry import natural_key
+
+SHAPE = (64, 64, 3)  # where neither the caller nor a model says another
+_IN_MEMORY = 1 << 30  # bytes; a larger set goes to a temporary file that is mapped into memory
+_GIVEN = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+
+
+def read_image(path: str | os.PathLike[str], shape: Sequence[int]) -> np.ndarray:
+    """Read a picture of any size, mode and format.
+
+    Its orientation tag is followed, transparency is laid on white, the shorter side is scaled to
+    the wanted size, and what then juts out is cut off on both sides alike.
+
+    Args:
+        path: the file.
+        shape: `(height, width, channels)`, the channels 1 (grey) or 3 (RGB).
+
+    Returns:
+        uint8 array of `shape`.
+
+    Raises:
+        InputError: the file is missing, no picture, or damaged.
+    """
+    height, width, channels = shape
+    if channels not in (1, 3):
+        raise InputError(f"pictures have 1 or 3 channels; a model with {channels} cannot read one.")
+    try:
+        with warnings.catch_warnings(), Image.open(path) as file:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = _eight_bits(ImageOps.exif_transpose(file))
+    except FileNotFoundError:
+        raise InputError(f"there is no picture at {path}.") from None
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        raise InputError(f"{path} cannot be read as a picture: {error}") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is too large a picture: {error}") from None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype="uint8").reshape(shape)
+
+
+def image_folder(
+    folder: Path,
+    shape: Sequence[int] | None = None,
+    strict: bool = False,
+    fractions: tuple[float, float] = (0.15, 0.15),
+) -> Splits:
+    """Load `folder/CLASS/*.jpg`, or `folder/train/CLASS/…` beside `test` and `validation`.
+
+    Args:
+        folder: holds one folder for each class; deeper folders are searched too.
+        shape: `(height, width, channels)` that every picture is brought to; default 64×64×3.
+        strict: raise at the first file that cannot be read, in place of leaving it out.
+        fractions: shares of validation and test, where they do not have folders of their own.
+
+    Raises:
+        InputError: fewer than two classes, a class with too few pictures to divide, or, if
+            `strict`, a file that cannot be read.
+    """
+    shape = tuple(shape or SHAPE)
+    roots = {_GIVEN[p.name.lower()]: p for p in _folders(folder) if p.name.lower() in _GIVEN}
+    if 0 not in roots:  # these names are classes then, or there are none of them
+        roots = {0: folder}
+    labels = sorted({c.name for root in roots.values() for c in _folders(root)}, key=natural_key)
+    if len(labels) < 2:
+        found = f"only the class {labels[0]!r}" if labels else "no class folders"
+        raise InputError(
+            f"{folder} holds {found}: put the pictures of each class into a folder of its own, "
+            "and name at least two classes."
+        )
+    files = [
+        (part, number, file)
+        for part, root in roots.items()
+        for number, label in enumerate(labels)
+        for file in sorted(p for p in (root / label).rglob("*") if p.is_file())
+        if not file.name.startswith(".")
+    ]
+    inputs, hashes, skipped = _read_all([file for *_, file in files], shape, strict)
+    kept = np.flatnonzero(hashes != b"")
+    part, targets = (np.array([f[i] for f in files], "int64")[kept] for i in (0, 1))
+    inputs, hashes = inputs[: len(kept)], hashes[kept]
+    for number, label in enumerate(labels):
+        _enough(label, hashes[targets == number], folder, skipped)
+    examples = Examples(inputs, targets)
+    # Where a part has a folder of its own, nothing is taken from the training pictures for it.
+    shares = [0.0 if number in roots else f for number, f in enumerate(fractions, start=1)]
+    given = [np.flatnonzero(part == number) for number in range(3)]
+    drawn = [given[0][i] for i in divide(hashes[given[0]], targets[given[0]], shares)]
+    indices = [drawn[0], *(given[n] if n in roots else drawn[n] for n in (1, 2))]
+    for name, chosen in zip(("train", "validation", "test"), indices, strict=True):
+        if not len(chosen):
+            raise InputError(f"{folder} leaves no picture for the {name} split.")
+    return Splits.of(
+        examples,
+        indices,
+        task="classification",
+        labels=tuple(labels),
+        source=str(folder),
+        preprocessing=(
+            f"pictures turned by their orientation tag, transparency laid on white, the shorter "
+            f"side scaled and the middle cut out to {shape[0]}×{shape[1]}, "
+            + ("grey" if shape[2] == 1 else "RGB")
+        ),
+        skipped=tuple(skipped),
+    )
+
+
+def _read_all(
+    files: list[Path], shape: tuple[int, ...], strict: bool
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return the readable pictures without gaps, a hash per file (b"" if none), and complaints."""
+    size = (len(files), *shape)
+    if np.prod(size, dtype="int64") > _IN_MEMORY:
+        inputs: np.ndarray = np.memmap(tempfile.TemporaryFile(), "uint8", shape=size)  # noqa: SIM115
+    else:
+        inputs = np.empty(size, "uint8")
+    hashes = np.zeros(len(files), "S32")
+    skipped: list[str] = []
+
+    def read(file: Path) -> tuple[np.ndarray, bytes] | InputError:
+        try:
+            image = read_image(file, shape)
+            content = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+            return image, content.encode()
+        except InputError as error:
+            return error
+
+    count = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for number, result in enumerate(pool.map(read, files)):
+            if isinstance(result, InputError):
+                if strict:
+                    raise result
+                skipped.append(str(result))
+                continue
+            inputs[count], hashes[number] = result
+            count += 1
+    return inputs, hashes, skipped
+
+
+def _enough(label: str, hashes: np.ndarray, folder: Path, skipped: list[str]) -> None:
+    different = len(np.unique(hashes))
+    if different < 3:
+        raise InputError(
+            f"the class {label!r} in {folder} has {different} different readable picture(s): "
+            "training, validation and test need one each, so give it at least three."
+            + (f" Left out: {skipped[0]}" if skipped else "")
+        )
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit and floating grey pictures to 8 bits, which `convert` would clip."""
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, "float32")
+        top = 65535.0 if values.max(initial=0) > 255 else 255.0 if values.max() > 1 else 1.0
+        return Image.fromarray(np.clip(values / top * 255, 0, 255).round().astype("uint8"))
+    return image.copy() if image.readonly else image
+
+
+def _folders(path: Path) -> list[Path]:
+    return [p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")]

@@ -1,0 +1,120 @@
+"""Data sets by name: from TensorFlow Datasets, and the ones that scikit-learn carries."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recipes.data.encoder import Encoder
+from recipes.data.splits import Examples, Splits, content_hashes, divide, strata_of
+from zoo.errors import InputError
+from zoo.weights import offline
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a named set comes from, and what is known of it.
+
+    Attributes:
+        read: loads it: `read(name, download)`.
+        license: as far as it is stated.
+        caveat: what a reader of a figure on this data should know.
+    """
+
+    read: "Callable[[str, bool], Splits]"
+    license: str
+    caveat: str = ""
+
+
+def named(name: str, download: bool) -> Splits:
+    """Load a set of `SOURCES`."""
+    return SOURCES[name].read(name, download)
+
+
+def _tfds(name: str, download: bool) -> Splits:
+    """Load images with their own test set; a twelfth of the training set becomes validation."""
+    import tensorflow_datasets as tfds
+
+    folder = os.environ.get("ZOO_DATA_DIR")
+    if folder and not Path(folder).is_dir():
+        raise InputError(f"ZOO_DATA_DIR is {folder}, which is no folder.")
+    if download and offline():
+        raise InputError(f"{name!r} cannot be downloaded: ZOO_OFFLINE is set.")
+    builder = tfds.builder(name, data_dir=folder)
+    if download:
+        builder.download_and_prepare()
+    elif not builder.is_prepared():
+        raise InputError(
+            f"the data set {name!r} is not in {builder.data_dir}. Set ZOO_DATA_DIR to the folder "
+            "that holds it, or ask for the download: load_data(…, download=True) or --download."
+        )
+
+    def read(split: str) -> Examples:
+        arrays = builder.as_dataset(split=split, batch_size=-1)
+        return Examples(arrays["image"].numpy(), arrays["label"].numpy().astype("int64"))
+
+    whole = read("train")
+    train, validation = divide(content_hashes(whole.inputs), whole.targets, [1 / 12])
+    return Splits(
+        train=whole.take(train),
+        validation=whole.take(validation),
+        test=read("test"),
+        task="classification",
+        labels=tuple(builder.info.features["label"].names),
+        source=name,
+        preprocessing="none",
+        version=str(builder.info.version),
+        license=SOURCES[name].license,
+        caveat=SOURCES[name].caveat,
+    )
+
+
+def _sklearn(name: str, download: bool) -> Splits:
+    """Load a set that is a part of scikit-learn, divided 70 : 15 : 15."""
+    import sklearn
+    import sklearn.datasets
+
+    scaled = {"scaled": False} if name == "diabetes" else {}
+    bunch = getattr(sklearn.datasets, f"load_{name}")(**scaled)
+    task = "regression" if name == "diabetes" else "classification"
+    if name == "digits":  # grey levels 0…16 as pictures 0…255
+        inputs = np.round(bunch.images[..., None] * (255 / 16)).astype("uint8")
+    else:
+        inputs = bunch.data.astype("float32")
+    if task == "classification":
+        targets = bunch.target.astype("int64")
+    else:
+        targets = bunch.target.astype("float32")[:, None]
+    examples = Examples(inputs, targets)
+    parts = divide(content_hashes(inputs), strata_of(targets, task), [0.15, 0.15])
+    return Splits.of(
+        examples,
+        parts,
+        task=task,
+        labels=tuple(map(str, bunch.target_names)) if task == "classification" else (),
+        source=name,
+        preprocessing="grey levels 0…16 scaled to 0…255" if name == "digits" else "none",
+        encoder=None if name == "digits" else Encoder.numbers(map(str, bunch.feature_names)),
+        version=f"scikit-learn {sklearn.__version__}",
+        license=SOURCES[name].license,
+        caveat=SOURCES[name].caveat,
+    )
+
+
+SOURCES = {
+    "mnist": Source(_tfds, "none stated"),
+    "fashion_mnist": Source(_tfds, "MIT"),
+    "cifar10": Source(
+        _tfds,
+        "none stated",
+        "some prepared copies of this set passed through a lossy JPEG; the fingerprint tells "
+        "which copy was used",
+    ),
+    "digits": Source(_sklearn, "CC BY 4.0", "1,797 pictures of 8×8 with 17 grey levels"),
+    "iris": Source(_sklearn, "CC BY 4.0", "150 examples: the test figure rests on few"),
+    "wine": Source(_sklearn, "CC BY 4.0", "178 examples: the test figure rests on few"),
+    "breast_cancer": Source(_sklearn, "CC BY 4.0", "569 examples: the test figure rests on few"),
+    "diabetes": Source(_sklearn, "none stated", "442 examples: the test figure rests on few"),
+}

@@ -1,0 +1,155 @@
+"""Examples in memory, and how they are divided."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from recipes.data.encoder import Encoder
+from zoo.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Inputs and targets of one split.
+
+    Attributes:
+        inputs: `(examples, …)`: uint8 images, or float32 rows of a table.
+        targets: `(examples,)` int64 class numbers, or `(examples, outputs)` float32 values.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def take(self, indices: np.ndarray) -> "Examples":
+        """Return the examples at `indices`."""
+        return Examples(self.inputs[indices], self.targets[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """A data set, divided, and what is known of it.
+
+    Attributes:
+        train: examples to learn from.
+        validation: examples that choose among models.
+        test: examples that are looked at once, at the end.
+        task: "classification" or "regression".
+        labels: names of the classes in the order of their numbers; empty for regression.
+        source: what `load_data` was given.
+        preprocessing: in words, what happened to the user's files before the model sees them.
+        encoder: how a table's columns became features; `None` for images.
+        version: version of a named set.
+        license: licence of a named set, as far as it is stated.
+        caveat: what a reader of a figure on this data should know.
+        skipped: a line for each file or row that was left out, with the reason.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    task: str
+    labels: tuple[str, ...]
+    source: str
+    preprocessing: str
+    encoder: Encoder | None = None
+    version: str = ""
+    license: str = ""
+    caveat: str = ""
+    skipped: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, examples: Examples, parts: Sequence[np.ndarray], **facts: Any) -> "Splits":
+        """Return the splits with `parts` of the examples: training, validation, test."""
+        train, validation, test = map(examples.take, parts)
+        return cls(train, validation, test, **facts)
+
+    @property
+    def features(self) -> list[str]:
+        """Names of a table's features, in order; empty for images."""
+        return self.encoder.features if self.encoder else []
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return self.train.inputs.shape[1:]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of examples in each split."""
+        return {name: len(self[name]) for name in SPLITS}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the inputs and targets of all splits, as hex."""
+        digest = hashlib.sha256()
+        for name in SPLITS:
+            for array in (self[name].inputs, self[name].targets):
+                digest.update(f"{name} {array.dtype} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def __getitem__(self, split: str) -> Examples:
+        if split not in SPLITS:
+            raise InputError(f"there is no split {split!r}; known: {', '.join(SPLITS)}.")
+        return getattr(self, split)
+
+
+def content_hashes(*arrays: np.ndarray) -> np.ndarray:
+    """Return a 16-byte hash of each row over all `arrays`, shape `(rows,)`."""
+    rows = [np.ascontiguousarray(a).reshape(len(a), -1).view("uint8") for a in arrays]
+    return np.array(
+        [
+            hashlib.blake2b(b"".join(r.tobytes() for r in row), digest_size=16).hexdigest()
+            for row in zip(*rows, strict=True)
+        ],
+        dtype="S32",
+    )
+
+
+def divide(hashes: np.ndarray, strata: np.ndarray, fractions: Sequence[float]) -> list[np.ndarray]:
+    """Divide examples by the hash of their content: stratified, deterministic, disjoint.
+
+    The order and the names of the examples do not matter. Examples with the same content always
+    come to the same part, also when they stand in different strata.
+
+    Args:
+        hashes: `(examples,)` hash of each one's content.
+        strata: `(examples,)` int, such as class numbers; each part gets its share of every stratum.
+        fractions: share of each part but the first, which takes the rest.
+
+    Returns:
+        For each part, the first included, the sorted indices of its examples. Every part gets at
+        least one content of a stratum as long as there are enough.
+    """
+    contents, group = np.unique(hashes, return_inverse=True)
+    stratum = np.full(len(contents), np.iinfo(np.int64).max)
+    np.minimum.at(stratum, group, strata)  # does not depend on the order of the examples
+    part = np.zeros(len(contents), int)
+    for value in np.unique(stratum):
+        # np.unique sorted the contents by their hashes: an order that knows nothing of the data.
+        members = np.flatnonzero(stratum == value)
+        start = 0
+        for number, fraction in enumerate(fractions, start=1):
+            size = max(1, round(len(members) * fraction)) if fraction else 0
+            size = min(size, max(0, len(members) - start - 1))
+            part[members[start : start + size]] = number
+            start += size
+    return [np.flatnonzero(part[group] == number) for number in range(len(fractions) + 1)]
+
+
+def strata_of(targets: np.ndarray, task: str) -> np.ndarray:
+    """Return class numbers, or for regression the number of the quantile of each target."""
+    if task == "classification":
+        return targets
+    values = targets.reshape(len(targets), -1)[:, 0]
+    bins = max(1, min(10, len(values) // 10))
+    return np.digitize(values, np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))

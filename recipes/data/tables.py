@@ -1,0 +1,124 @@
+"""The user's own tables: a CSV with a named target, numbers, categories and missing values."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recipes.data.encoder import Encoder
+from recipes.data.splits import Examples, Splits, divide, strata_of
+from zoo.errors import InputError
+from zoo.registry import natural_key, unknown
+
+_MOST_CLASSES = 20  # a whole-numbered target with more values than this is a quantity
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read a CSV or TSV file; infinite numbers count as missing.
+
+    Raises:
+        InputError: it is missing, empty, or no table.
+    """
+    try:
+        rows = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
+    except FileNotFoundError:
+        raise InputError(f"there is no table at {path}.") from None
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(f"{path} cannot be read as a table: {error}") from None
+    if rows.empty:
+        raise InputError(f"the table {path} has no rows.")
+    rows.columns = rows.columns.map(str)
+    return rows.replace([np.inf, -np.inf], np.nan)
+
+
+def table(
+    path: Path,
+    target: str | None,
+    task: str | None = None,
+    drop: Sequence[str] = (),
+    strict: bool = False,
+    fractions: tuple[float, float] = (0.15, 0.15),
+) -> Splits:
+    """Load a CSV or TSV file.
+
+    Args:
+        path: the file; its first line names the columns.
+        target: name of the column to predict.
+        task: "classification" or "regression"; default: texts and few whole numbers are classes.
+        drop: columns to leave out.
+        strict: raise at a row without target, in place of leaving it out.
+        fractions: shares of validation and test.
+
+    Returns:
+        The splits; their `encoder` was fitted on the training rows.
+
+    Raises:
+        InputError: no such column, one class alone, too few rows; the message says where.
+    """
+    rows = read_rows(path)
+    for name in [*drop, *([target] if target else [])]:
+        if name not in rows:
+            raise unknown(name, rows.columns, f"column of {path}")
+    if target is None:
+        raise InputError(
+            f"name the column of {path} that is to be predicted (target): "
+            + ", ".join(map(repr, rows.columns))
+        )
+    wanting = rows[target].isna()
+    if wanting.any() and strict:
+        raise InputError(f"{path}: row {rows.index[wanting][0] + 2} has no {target!r}.")
+    skipped = [f"{path}, line {i + 2}: no value for {target!r}" for i in rows.index[wanting]]
+    rows = rows[~wanting].drop(columns=list(drop)).reset_index(drop=True)
+    if rows.shape[1] < 2:
+        raise InputError(f"{path} has no column beside the target {target!r}.")
+    task, labels, targets = _targets(rows.pop(target), task, path)
+    # Line by line as text: the same row is the same content whatever pandas makes of its types.
+    lines = rows.to_csv(index=False, header=False).encode().splitlines()
+    hashes = np.array([hashlib.blake2b(li, digest_size=16).hexdigest() for li in lines], "S32")
+    strata = strata_of(targets, task)
+    parts = divide(hashes, strata, fractions)
+    smallest = min(len(np.unique(hashes[strata == value])) for value in np.unique(strata))
+    if smallest < 3:
+        raise InputError(
+            f"{path} has too few rows: training, validation and test need one each of "
+            f"every class, and one class of {target!r} has only {smallest} different row(s)."
+        )
+    encoder = Encoder.fit(rows.iloc[parts[0]])
+    examples = Examples(encoder.encode(rows), targets)
+    return Splits.of(
+        examples,
+        parts,
+        task=task,
+        labels=labels,
+        source=str(path),
+        preprocessing="categories as columns of 0 and 1, missing numbers as the median",
+        encoder=encoder,
+        skipped=tuple(skipped),
+    )
+
+
+def _targets(
+    values: pd.Series, task: str | None, path: Path
+) -> tuple[str, tuple[str, ...], np.ndarray]:
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if task is None:
+        whole = numeric and (values == values.round()).all()
+        classes = not numeric or (whole and values.nunique() <= _MOST_CLASSES)
+        task = "classification" if classes else "regression"
+    if task == "regression":
+        if not numeric:
+            raise InputError(
+                f"the target {values.name!r} of {path} holds text: it can be classified only."
+            )
+        return task, (), values.to_numpy("float32")[:, None]
+    if task != "classification":
+        raise unknown(task, ("classification", "regression"), "task for a table")
+    if numeric and (values == values.round()).all():
+        values = values.astype("int64")  # a missing value elsewhere made 1 a 1.0
+    text = values.astype(str)
+    labels = sorted(text.unique(), key=natural_key)
+    if len(labels) < 2:
+        raise InputError(f"the target {values.name!r} of {path} has one class only: {labels[0]!r}.")
+    return task, tuple(labels), text.map({v: i for i, v in enumerate(labels)}).to_numpy("int64")
