@@ -1,0 +1,20 @@
+"""How models learn: data, training, fine-tuning, evaluation."""
+
+from recipes.data import Splits, load_data
+from recipes.evaluation import evaluate
+from recipes.finetuning import finetune
+from recipes.pretrained import RECIPES
+from recipes.recipe import Recipe
+from recipes.run import Run
+from recipes.supervised import train
+
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "Run",
+    "Splits",
+    "evaluate",
+    "finetune",
+    "load_data",
+    "train",
+]

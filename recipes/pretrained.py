@@ -1,0 +1,122 @@
+"""The recipes of the packaged models, one for each."""
+
+from recipes.recipe import Recipe
+from zoo.cards import Reference
+from zoo.registry import unknown
+
+_BOOK = "The Mathematical Engineering of Deep Learning"
+
+RECIPES = {
+    "softmax-mnist": Recipe(
+        model="softmax",
+        data="mnist",
+        optimizer="adam",
+        learning_rate=0.02,
+        schedule="cosine",
+        batch_size=2000,
+        epochs=40,
+        weight_decay=1e-3,
+        reference=Reference(metric="accuracy", value=0.9221, source=f"{_BOOK}, Table 3.1"),
+    ),
+    "mlp-mnist": Recipe(
+        model="mlp_book",
+        data="mnist",
+        arguments={"dropout": 0.2, "batch_norm": False},
+        learning_rate=2e-3,
+        schedule="one_cycle",
+        epochs=25,
+        augment={"crop": 1},
+        reference=Reference(
+            metric="accuracy", value=0.9781, source=f"{_BOOK}, course, Practical 4 (784-128-64-10)"
+        ),
+    ),
+    "lenet5-mnist": Recipe(
+        model="lenet5",
+        data="mnist",
+        learning_rate=3e-3,
+        schedule="one_cycle",
+        epochs=20,
+        augment={"crop": 2},
+        weight_decay=1e-3,
+        optimizer="adamw",
+        reference=Reference(metric="accuracy", value=0.9905, source="LeCun et al. 1998, Figure 9"),
+    ),
+    "lenet5-fashion": Recipe(
+        model="lenet5",
+        data="fashion_mnist",
+        learning_rate=3e-3,
+        schedule="one_cycle",
+        epochs=30,
+        augment={"crop": 1, "flip": 0.5},
+        weight_decay=1e-3,
+        optimizer="adamw",
+        ema=0.999,
+        reference=Reference(
+            metric="accuracy",
+            value=0.916,
+            source="zalandoresearch/fashion-mnist, 2 conv + pooling (self-reported)",
+        ),
+    ),
+    "convnet-mnist": Recipe(
+        model="convnet",
+        data="mnist",
+        examples=5000,
+        learning_rate=5e-3,
+        batch_size=1000,
+        epochs=30,
+        reference=Reference(
+            metric="accuracy", value=0.9628, source=f"{_BOOK}, course, Unit 5 (5,000 images)"
+        ),
+    ),
+    "mlp-mnist5k": Recipe(
+        model="mlp_unit5",
+        data="mnist",
+        examples=5000,
+        learning_rate=5e-3,
+        batch_size=1000,
+        epochs=30,
+        reference=Reference(
+            metric="accuracy", value=0.9366, source=f"{_BOOK}, course, Unit 5 (5,000 images)"
+        ),
+    ),
+    "autoencoder-mnist": Recipe(
+        model="autoencoder",
+        data="mnist",
+        arguments={"activation": "relu"},
+        loss="binary_crossentropy",
+        learning_rate=3e-3,
+        schedule="one_cycle",
+        batch_size=256,
+        epochs=40,
+    ),
+    "logistic-breast_cancer": Recipe(
+        model="logistic",
+        data="breast_cancer",
+        learning_rate=0.02,
+        schedule="cosine",
+        weight_decay=1e-3,
+        batch_size=64,
+        epochs=100,
+    ),
+    "linear-diabetes": Recipe(
+        model="linear",
+        data="diabetes",
+        optimizer="adam",
+        learning_rate=2.0,
+        schedule="cosine",
+        batch_size=64,
+        epochs=200,
+        keep="last",
+    ),
+}
+
+
+def recipe_of(name: str) -> Recipe:
+    """Return the recipe of a packaged model.
+
+    Raises:
+        InputError: there is none of that name; the nearest ones are given.
+    """
+    if name not in RECIPES:
+        raise unknown(name, RECIPES, "recipe")
+    return RECIPES[name]

@@ -1,0 +1,159 @@
+"""Recipes: everything that decides how a model is trained, as data."""
+
+import keras
+
+from zoo.cards import Frozen, Reference
+from zoo.errors import InputError
+from zoo.registry import unknown
+
+LOSSES = {
+    "classification": "categorical_crossentropy",
+    "regression": "mean_squared_error",
+    "reconstruction": "mean_squared_error",
+}
+OPTIMIZERS = {
+    "sgd": {"momentum": 0.9, "nesterov": True},
+    "rmsprop": {},
+    "adam": {},
+    "adamw": {},
+    "nadam": {},
+    "adagrad": {},
+    "adadelta": {},
+    "adamax": {},
+    "lion": {},
+    "muon": {},
+}
+SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+class Recipe(Frozen, frozen=True):
+    """How a model is trained.
+
+    Attributes:
+        model: name of an architecture, or of the pretrained model or run that is fine-tuned.
+        data: what `load_data` takes.
+        epochs: number of epochs, those with the head alone not counted.
+        arguments: for the builder; shapes and classes come from the data where they are not given.
+        data_options: further arguments of `load_data`.
+        examples: use so many training examples only, stratified; 0 for all.
+        batch_size: examples in a step.
+        optimizer: one of `OPTIMIZERS`.
+        learning_rate: the highest of the schedule.
+        schedule: "constant"; "step" (a tenth at one half and again at three quarters);
+            "exponential" (to a hundredth); "cosine" (to zero, after the warm-up); "one_cycle"
+            (linear from a twenty-fifth in three tenths of the steps, then cosine to a
+            ten-thousandth).
+        warmup: share of the steps in which a cosine schedule rises linearly from zero.
+        weight_decay: decoupled weight decay.
+        clip_norm: largest norm of all gradients together; 0 for no clipping.
+        ema: momentum of the moving average of the weights, such as 0.99; 0 for none. Validation
+            and the kept weights are the average's.
+        loss: any Keras loss by name; "" for the task's own (`LOSSES`).
+        label_smoothing: for classes, between 0 and 1.
+        class_weights: weigh the classes in inverse proportion to their sizes.
+        augment: name -> strength; see `recipes.data.augmentation`.
+        precision: "float32", "mixed_bfloat16" or "mixed_float16".
+        patience: stop after so many epochs without a better validation; 0 to train to the end.
+        keep: "best" keeps the weights of the best validation, "last" those of the last epoch.
+        fine_tuning: the model's weights are a start: batch normalization is kept still.
+        head_epochs: epochs in which only the head learns, before everything does.
+        head_learning_rate: the learning rate of those.
+        seed: of weights, order, augmentation and dropout.
+        reference: a published figure for this recipe.
+    """
+
+    model: str
+    data: str
+    epochs: int
+    arguments: dict = {}
+    data_options: dict = {}
+    examples: int = 0
+    batch_size: int = 128
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    loss: str = ""
+    label_smoothing: float = 0.0
+    class_weights: bool = False
+    augment: dict[str, float] = {}
+    precision: str = "float32"
+    patience: int = 0
+    keep: str = "best"
+    fine_tuning: bool = False
+    head_epochs: int = 0
+    head_learning_rate: float = 1e-3
+    seed: int = 0
+    reference: Reference | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        for field, choices in (
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+            ("keep", ("best", "last")),
+        ):
+            if getattr(self, field) not in choices:
+                raise unknown(getattr(self, field), choices, field)
+        for field in ("epochs", "batch_size", "learning_rate", "head_learning_rate"):
+            if not getattr(self, field) > 0:
+                raise InputError(f"{field} must be above 0, not {getattr(self, field)}.")
+        for field in ("ema", "label_smoothing", "warmup"):
+            if not 0 <= getattr(self, field) < 1:
+                raise InputError(f"{field} must be in [0, 1), not {getattr(self, field)}.")
+        for field in ("patience", "head_epochs", "clip_norm", "weight_decay", "examples"):
+            if getattr(self, field) < 0:
+                raise InputError(f"{field} must not be negative, but is {getattr(self, field)}.")
+
+    @property
+    def all_epochs(self) -> int:
+        """Number of epochs, those with the head alone counted."""
+        return self.head_epochs + self.epochs
+
+
+def optimizer(recipe: Recipe, learning_rate: float, schedule: str, steps: int) -> keras.Optimizer:
+    """Return a fresh optimizer for a phase of so many steps."""
+    settings = {
+        **OPTIMIZERS[recipe.optimizer],
+        "learning_rate": learning_rates(schedule, learning_rate, steps, recipe.warmup),
+        "global_clipnorm": recipe.clip_norm or None,
+        "weight_decay": recipe.weight_decay or None,
+    }
+    if recipe.ema:
+        settings |= {"use_ema": True, "ema_momentum": recipe.ema}
+    return keras.optimizers.get({"class_name": recipe.optimizer, "config": settings})
+
+
+def learning_rates(
+    schedule: str, rate: float, steps: int, warmup: float = 0.0
+) -> "float | keras.optimizers.schedules.LearningRateSchedule":
+    """Return a schedule over `steps` steps whose highest learning rate is `rate`.
+
+    Example:
+        >>> from recipes.recipe import learning_rates
+        >>> rates = learning_rates("one_cycle", 1.0, 100)
+        >>> [round(float(rates(step)), 2) for step in (0, 30, 65, 100)]
+        [0.04, 1.0, 0.5, 0.0]
+    """
+    schedules = keras.optimizers.schedules
+    rising = round(steps * (0.3 if schedule == "one_cycle" else warmup))
+    falling = max(1, steps - rising)
+    if schedule == "step":
+        limits = [steps // 2, steps * 3 // 4]
+        return schedules.PiecewiseConstantDecay(limits, [rate, rate / 10, rate / 100])
+    if schedule == "exponential":
+        return schedules.ExponentialDecay(rate, falling, 0.01)
+    if schedule == "cosine" and not rising:
+        return schedules.CosineDecay(rate, falling)
+    if schedule == "cosine":
+        return schedules.CosineDecay(0.0, falling, warmup_target=rate, warmup_steps=rising)
+    if schedule == "one_cycle":
+        return schedules.CosineDecay(
+            rate / 25, falling, alpha=1e-4, warmup_target=rate, warmup_steps=max(1, rising)
+        )
+    return rate

@@ -1,0 +1,287 @@
+"""A run: one folder that holds all that a later step needs, and nothing outside it.
+
+| file | content |
+|---|---|
+| `config.json` | recipe, facts of the data, versions, command |
+| `initial.keras` | the model before its first step |
+| `encoder.json` | for tables: how columns became features |
+| `samples.npz` | calibration examples and the test examples |
+| `state.npz` | after each epoch: weights, optimizer, random states, best figure, history |
+| `best.weights.h5` | weights of the epoch that is kept |
+| `history.csv`, `tensorboard/`, `learning_curve.png` | the course of the training |
+| `metrics.json`, `confusion_matrix.png` | how well it does |
+| `model.keras`, `card.json` | the finished model and its card; the card comes last |
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from recipes.data.encoder import Encoder
+from recipes.data.splits import Examples, Splits
+from recipes.recipe import Recipe
+from zoo import cards
+from zoo.cards import Dataset, Frozen
+from zoo.errors import InputError
+from zoo.files import whole_file
+
+if TYPE_CHECKING:
+    import keras
+
+_MOST_SAMPLE_BYTES = 64 << 20
+_CALIBRATION = 256
+
+
+class Config(Frozen, frozen=True):
+    """What a run was started with.
+
+    Attributes:
+        recipe: how it trains.
+        task: "classification", "regression" or "reconstruction".
+        architecture: name in the catalog, or "" for a model that came from elsewhere.
+        labels: names of the classes.
+        features: names of a table's features.
+        preprocessing: in words, what happens to the user's files before the model.
+        dataset: facts of the data.
+        command: the command line that started it.
+        versions: of Python and the packages that compute.
+    """
+
+    recipe: Recipe
+    task: str
+    architecture: str
+    labels: list[str]
+    features: list[str]
+    preprocessing: str
+    dataset: Dataset
+    command: str
+    versions: dict[str, str]
+
+
+@dataclass
+class State:
+    """Where a training stands.
+
+    Attributes:
+        epoch: number of finished epochs.
+        best: figure of the best epoch, larger is better; compared as a tuple.
+        best_epoch: its number, from 1.
+        stopped: it was ended early.
+        seconds: time spent in epochs.
+        history: one row per epoch.
+        model: the model's variables, random states included.
+        optimizer: the optimizer's variables.
+    """
+
+    epoch: int = 0
+    best: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+    stopped: bool = False
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    model: list[np.ndarray] = field(default_factory=list)
+    optimizer: list[np.ndarray] = field(default_factory=list)
+
+
+class Run:
+    """A run's folder.
+
+    Args:
+        path: of an existing run; see `Run.create` for a new one.
+
+    Raises:
+        InputError: it is no run, or its config is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            self.config = msgspec.json.decode((self.path / "config.json").read_bytes(), type=Config)
+        except FileNotFoundError:
+            raise InputError(f"{self.path} is no run: it holds no config.json.") from None
+        except (OSError, msgspec.DecodeError) as error:
+            raise InputError(f"{self.path / 'config.json'} is damaged: {error}") from None
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        recipe: Recipe,
+        model: "keras.Model",
+        data: Splits,
+        architecture: str,
+        task: str,
+    ) -> "Run":
+        """Make the folder of a new run.
+
+        Raises:
+            InputError: the folder exists and is not empty, or cannot be written.
+        """
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"{path} exists already: name another place, or resume that run.")
+        config = Config(
+            recipe=recipe,
+            task=task,
+            architecture=architecture,
+            labels=list(data.labels) if task == "classification" else [],
+            features=list(data.features),
+            preprocessing=data.preprocessing,
+            dataset=Dataset(
+                source=data.source,
+                version=data.version,
+                license=data.license,
+                caveat=data.caveat,
+                examples=data.sizes,
+                fingerprint=data.fingerprint,
+            ),
+            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            versions=versions(),
+        )
+        with whole_file(path / "initial.keras") as temporary:
+            model.save(temporary)
+        if data.encoder:
+            _write_json(path / "encoder.json", data.encoder)
+        calibration = _some(data.train, _CALIBRATION)
+        test = _some(data.test, _MOST_SAMPLE_BYTES // max(1, data.test.inputs[:1].nbytes))
+        with whole_file(path / "samples.npz") as temporary:
+            np.savez_compressed(
+                temporary,
+                calibration_inputs=calibration.inputs,
+                calibration_targets=calibration.targets,
+                test_inputs=test.inputs,
+                test_targets=test.targets,
+            )
+        _write_json(path / "config.json", config)  # last: it makes the folder a run
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        return self.path.resolve().name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model and its card are there."""
+        return (self.path / cards.FILE).is_file()
+
+    @property
+    def card(self) -> cards.Card:
+        """The finished run's card."""
+        return cards.read(self.path / cards.FILE)
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Figures by split and name."""
+        return json.loads((self.path / "metrics.json").read_text())
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """How a table's columns became features, or `None` for images."""
+        path = self.path / "encoder.json"
+        return msgspec.json.decode(path.read_bytes(), type=Encoder) if path.is_file() else None
+
+    def samples(self, part: str) -> Examples:
+        """Return the examples that the run keeps: "calibration" or "test"."""
+        try:
+            with np.load(self.path / "samples.npz", allow_pickle=False) as file:
+                return Examples(file[f"{part}_inputs"], file[f"{part}_targets"])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{self.path / 'samples.npz'} is damaged: {error}") from None
+
+    def load(self) -> "keras.Model":
+        """Load the finished model."""
+        import zoo
+
+        return zoo.load(self.path)
+
+    def read_state(self) -> State | None:
+        """Return where the training stood when it last finished an epoch."""
+        path = self.path / "state.npz"
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                state = State(**json.loads(bytes(file["facts"]).decode()))
+                for name in ("model", "optimizer"):
+                    count = sum(key.startswith(f"{name}/") for key in file.files)
+                    setattr(state, name, [file[f"{name}/{i}"] for i in range(count)])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is damaged: {error}") from None
+        return state
+
+    def write_state(self, state: State) -> None:
+        """Keep where the training stands, and the history beside it."""
+        facts = {k: v for k, v in vars(state).items() if k not in ("model", "optimizer")}
+        arrays = {
+            f"{name}/{i}": value
+            for name in ("model", "optimizer")
+            for i, value in enumerate(getattr(state, name))
+        }
+        with whole_file(self.path / "state.npz") as temporary:
+            np.savez(temporary, facts=np.frombuffer(json.dumps(facts).encode(), "uint8"), **arrays)
+        columns = list(state.history[-1])
+        lines = [",".join(columns)]
+        lines += [",".join(repr(row.get(c, "")) for c in columns) for row in state.history]
+        with whole_file(self.path / "history.csv") as temporary:
+            temporary.write_text("\n".join(lines) + "\n")
+
+    def write_metrics(self, metrics: dict[str, dict[str, float]]) -> None:
+        """Keep figures by split and name."""
+        _write_json(self.path / "metrics.json", metrics)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and the packages that compute."""
+    names = ("tensorflow", "keras", "numpy", "ai-edge-litert", "deepzoo")
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in names
+    }
+
+
+def hardware() -> str:
+    """Return the processor's name and the number of cores."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def commit() -> str:
+    """Return the commit of the recipe's source tree, or "" where it is not in a repository."""
+    here = Path(__file__).parent
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return result.stdout.strip()
+
+
+def _some(examples: Examples, count: int) -> Examples:
+    """Return at most `count` examples, drawn always alike."""
+    if len(examples) <= count:
+        return examples
+    chosen = np.random.default_rng(0).choice(len(examples), max(1, count), replace=False)
+    return examples.take(np.sort(chosen))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

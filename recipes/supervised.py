@@ -1,0 +1,394 @@
+"""Training from labelled examples: one loop for every recipe, exact over interruptions."""
+
+import inspect
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from recipes.data import Examples, Splits, load_data
+from recipes.data.pipeline import balanced_weights, batches, training_batches
+from recipes.data.splits import content_hashes, divide, strata_of
+from recipes.evaluation import MAIN_METRIC, measure, plot_confusion, plot_history
+from recipes.recipe import LOSSES, Recipe, optimizer
+from recipes.run import Run, State, commit, hardware
+from zoo import cards, registry, surgery
+from zoo.errors import CheckFailed, InputError
+from zoo.files import sha256_of, whole_file
+from zoo.layers import Standardize
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of epochs with one optimizer.
+
+    Attributes:
+        epochs: their numbers.
+        learning_rate: the highest.
+        schedule: of the learning rate.
+        head_only: whether only the head learns.
+    """
+
+    epochs: range
+    learning_rate: float
+    schedule: str
+    head_only: bool
+
+
+def train(
+    recipe: Recipe | str,
+    out: str | os.PathLike[str],
+    *,
+    data: Splits | None = None,
+    resume: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Run:
+    """Train a model by a recipe, from random weights.
+
+    Args:
+        recipe: a `Recipe`, or the name of a pretrained model, for its own recipe.
+        out: folder of the new run.
+        data: `Splits` in place of what the recipe names; a resumed run must be given them again.
+        resume: go on where the run in `out` stopped, with the recipe that it was started with; a
+            finished run is returned as it is.
+        callbacks: Keras callbacks, such as a display of progress.
+
+    Returns:
+        The finished `Run`.
+
+    Raises:
+        InputError: the recipe or the data is wrong, or `out` is taken.
+        CheckFailed: the loss became infinite or not a number.
+
+    Example:
+        >>> import tempfile
+        >>> from recipes import Recipe, train
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = train(Recipe(model="softmax", data="iris", epochs=2), f"{folder}/iris")
+        ...     run.load().output_shape
+        (None, 3)
+    """
+    if isinstance(recipe, str):
+        from recipes.pretrained import recipe_of
+
+        recipe = recipe_of(recipe)
+    if resume:
+        return continue_run(Run(out), data, callbacks)
+    data = data or load_data(recipe.data, **recipe.data_options)
+    data = limited(data, recipe.examples)
+    row = registry.architecture(recipe.model)
+    task = "reconstruction" if row.task == "reconstruction" else data.task
+    seed_everything(recipe.seed)
+    model = _build(recipe, data, task)
+    for layer in model.layers:
+        if isinstance(layer, Standardize):
+            layer.adapt(data.train.inputs.reshape(-1, data.shape[-1]))
+    run = Run.create(out, recipe, model, data, row.name, task)
+    return continue_run(run, data, callbacks)
+
+
+def continue_run(
+    run: Run, data: Splits | None = None, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> Run:
+    """Train a run to its end from where it stands, and finish it.
+
+    Raises:
+        InputError: the data is not what the run was started with.
+        CheckFailed: the loss became infinite or not a number.
+    """
+    if run.finished:
+        return run
+    recipe = run.config.recipe
+    if data is None:
+        data = load_data(recipe.data, **recipe.data_options)
+        data = limited(data, recipe.examples)
+    if data.fingerprint != run.config.dataset.fingerprint:
+        raise InputError(
+            f"the data {data.source!r} is not what {run.path} was started with: it has changed."
+        )
+    seed_everything(recipe.seed)
+    initial = _load_initial(run)
+    model = initial
+    if recipe.precision != "float32":
+        model = surgery.with_precision(initial, recipe.precision)
+    for phase in phases(recipe):
+        state = run.read_state() or State()
+        if state.epoch < phase.epochs.stop and not state.stopped:
+            _fit(model, run, data, phase, state, callbacks)
+    return _finish(run, _load_initial(run), data)
+
+
+def phases(recipe: Recipe) -> list[Phase]:
+    """Return the stretches of a recipe: the head alone, if asked for, then everything."""
+    head = range(recipe.head_epochs)
+    whole = range(recipe.head_epochs, recipe.all_epochs)
+    return [
+        *([Phase(head, recipe.head_learning_rate, "constant", True)] if head else []),
+        Phase(whole, recipe.learning_rate, recipe.schedule, False),
+    ]
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy, Keras and TensorFlow, and have every op compute in a fixed order."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def limited(data: Splits, examples: int) -> Splits:
+    """Return the data with so many training examples, stratified; 0 for all."""
+    from dataclasses import replace
+
+    if not examples or examples >= len(data.train):
+        return data
+    share = examples / len(data.train)
+    hashes = content_hashes(data.train.inputs)
+    chosen = divide(hashes, strata_of(data.train.targets, data.task), [share])[1]
+    return replace(data, train=data.train.take(chosen))
+
+
+def _build(recipe: Recipe, data: Splits, task: str) -> keras.Model:
+    """Build the recipe's model for the shape and the classes of the data."""
+    row = registry.architecture(recipe.model)
+    wanted: dict[str, Any] = {"input_shape": data.shape}
+    if task == "classification":
+        wanted["classes"] = len(data.labels)
+    elif task == "regression":
+        wanted |= {"classes": 1, "classifier_activation": None}
+    accepted = inspect.signature(registry.builder(row)).parameters
+    arguments = {k: v for k, v in wanted.items() if k in accepted} | recipe.arguments
+    try:
+        model = registry.build(recipe.model, **arguments)
+    except InputError:
+        raise
+    except (ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{recipe.model!r} cannot be built for inputs of shape {data.shape}: {reason}"
+        ) from error
+    if tuple(model.input_shape[1:]) != tuple(data.shape):
+        raise InputError(
+            f"{recipe.model!r} takes inputs of shape {model.input_shape[1:]}; {data.source!r} "
+            f"holds {data.shape}."
+        )
+    outputs = len(data.labels) if task == "classification" else 1
+    linear = task != "regression" or "outputs" in accepted or "classifier_activation" in accepted
+    if task != "reconstruction" and (model.output_shape != (None, outputs) or not linear):
+        kind = f"{outputs} classes" if task == "classification" else "a quantity"
+        raise InputError(
+            f"{recipe.model!r} answers with {model.output_shape[-1]} "
+            f"{'classes' if row.task == 'classification' else 'quantity'}; {data.source!r} asks "
+            f"for {kind}. Try 'softmax' or 'mlp' for classes, 'linear' or 'mlp' for quantities."
+        )
+    return model
+
+
+def _load_initial(run: Run) -> keras.Model:
+    registry.import_builders()
+    return keras.saving.load_model(run.path / "initial.keras", compile=False, safe_mode=True)
+
+
+def _fit(
+    model: keras.Model,
+    run: Run,
+    data: Splits,
+    phase: Phase,
+    state: State,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Train one phase from the state on disk, which every epoch renews."""
+    recipe, task, classes = run.config.recipe, run.config.task, len(run.config.labels)
+    if recipe.fine_tuning:
+        head = model.layers[-1]
+        surgery.freeze(model, lambda layer: layer is head or not phase.head_only)
+    steps = math.ceil(len(data.train) / recipe.batch_size)
+    loss: Any = recipe.loss or LOSSES[task]
+    if recipe.label_smoothing:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    model.compile(
+        optimizer(recipe, phase.learning_rate, phase.schedule, steps * len(phase.epochs)),
+        loss,
+        metrics=["accuracy"] if task == "classification" else [],
+        jit_compile=False,  # slower for convolutions on CPUs
+    )
+    model.optimizer.build(model.trainable_variables)
+    if state.epoch:
+        _assign(model.variables, state.model)
+    if state.epoch > phase.epochs.start:
+        _assign(model.optimizer.variables, state.optimizer)
+    epochs = range(max(phase.epochs.start, state.epoch), phase.epochs.stop)
+    weighted = recipe.class_weights and task == "classification"
+    averaged = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
+    model.fit(
+        training_batches(
+            data.train,
+            recipe.batch_size,
+            task,
+            classes,
+            epochs=epochs,
+            seed=recipe.seed,
+            augment=recipe.augment,
+            class_weights=balanced_weights(data.train.targets, classes) if weighted else None,
+        ),
+        steps_per_epoch=steps,
+        initial_epoch=epochs.start,
+        epochs=epochs.stop,
+        validation_data=batches(data.validation, 256, task, classes),
+        verbose=0,
+        shuffle=False,
+        callbacks=[
+            *averaged,
+            Keeper(run, state, *averaged),
+            keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
+            *callbacks,
+        ],
+    )
+
+
+class Keeper(keras.callbacks.Callback):
+    """After each epoch, keeps the best weights and the whole state; decides when to stop.
+
+    Args:
+        run: where they are kept.
+        state: as it was read; it is updated.
+        averaged: the callback that exchanges the weights for their moving average, if there is one.
+    """
+
+    def __init__(
+        self, run: Run, state: State, averaged: keras.callbacks.SwapEMAWeights | None = None
+    ) -> None:
+        super().__init__()
+        self.run, self.state, self.averaged = run, state, averaged
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Keep everything; the best weights first, so that the state never promises too much."""
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        state, recipe = self.state, self.run.config.recipe
+        if not all(map(math.isfinite, logs.values())):
+            raise CheckFailed(
+                f"the loss became infinite or not a number in epoch {epoch + 1}: lower the "
+                f"learning rate, or clip the gradients. {self.run.path} keeps the epochs before."
+            )
+        state.epoch = epoch + 1
+        state.seconds += time.perf_counter() - self.started
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        state.history.append({"epoch": epoch + 1, **logs, "learning_rate": rate})
+        figure = [logs.get("val_accuracy", 0.0), -logs["val_loss"]]
+        if recipe.keep == "last" or not state.best or figure > state.best:
+            state.best, state.best_epoch = figure, epoch + 1
+            self._write_weights()
+        waited = state.epoch - state.best_epoch
+        state.stopped = bool(recipe.patience) and waited >= recipe.patience
+        state.model = [np.asarray(v) for v in self.model.variables]
+        state.optimizer = [np.asarray(v) for v in self.model.optimizer.variables]
+        self.run.write_state(state)
+        self.model.stop_training = state.stopped
+
+    def _write_weights(self) -> None:
+        if self.averaged:
+            self.averaged.on_test_begin()
+        with whole_file(self.run.path / "best.weights.h5") as temporary:
+            self.model.save_weights(temporary)
+        if self.averaged:
+            self.averaged.on_test_end()
+
+
+def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
+    if [tuple(v.shape) for v in variables] != [v.shape for v in values]:
+        raise InputError("the saved state does not fit the model: it is of another version.")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _finish(run: Run, model: keras.Model, data: Splits) -> Run:
+    """Measure the kept weights, the test set once, and write model, plots and card."""
+    state, config = run.read_state() or State(), run.config
+    model.load_weights(run.path / "best.weights.h5")
+    model.trainable = True
+    plot_history(state.history, run.path / "learning_curve.png")
+    if config.labels:
+        plot_confusion(model, data.test, config.labels, run.path / "confusion_matrix.png")
+    splits = {"validation": data.validation, "test": data.test}
+    metrics = {name: measure(model, split, config.task) for name, split in splits.items()}
+    run.write_metrics(metrics)
+    path = run.path / "model.keras"
+    with whole_file(path) as temporary:
+        model.save(temporary)
+    cards.write(_card(run, model, state, metrics, splits), run.path / cards.FILE)
+    return run
+
+
+def _card(
+    run: Run,
+    model: keras.Model,
+    state: State,
+    metrics: dict[str, dict[str, float]],
+    splits: dict[str, Examples],
+) -> cards.Card:
+    config, path = run.config, run.path / "model.keras"
+    main = MAIN_METRIC[config.task]
+    source = model.inputs[0]
+    inside = "".join(
+        f"; {words}"
+        for kind, words in (
+            (keras.layers.Resizing, "the model resizes them to its own size"),
+            (keras.layers.Rescaling, "the model scales grey levels 0…255 to 0…1"),
+            (Standardize, "the model standardizes each feature"),
+        )
+        if any(isinstance(layer, kind) for layer in model.layers)
+    )
+    return cards.Card(
+        name=run.name,
+        architecture=config.architecture,
+        arguments=config.recipe.arguments,
+        task=config.task,
+        input=cards.Input(
+            name=source.name,
+            shape=list(source.shape[1:]),
+            dtype=source.dtype,
+            preprocessing=f"{config.preprocessing}{inside}",
+            features=config.features,
+        ),
+        labels=config.labels,
+        parameters=cards.Parameters(
+            trainable=sum(math.prod(w.shape) for w in model.trainable_weights),
+            non_trainable=sum(math.prod(w.shape) for w in model.non_trainable_weights),
+        ),
+        weights=cards.Weights(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path)),
+        dataset=config.dataset,
+        recipe=_plain(config.recipe),
+        metrics=[
+            cards.Metric(name=name, split=split, value=value, examples=len(splits[split]))
+            for split, values in metrics.items()
+            for name, value in sorted(values.items(), key=lambda item: item[0] != main)
+        ],
+        training=cards.Training(
+            command=config.command,
+            seed=config.recipe.seed,
+            epochs=state.epoch,
+            best_epoch=state.best_epoch,
+            seconds=round(state.seconds, 1),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=commit(),
+            hardware=hardware(),
+            versions=config.versions,
+        ),
+        reference=config.recipe.reference,
+    )
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe's fields, its reference left out: the card has a field for that."""
+    import msgspec
+
+    return {k: v for k, v in msgspec.to_builtins(recipe).items() if k != "reference"}
