@@ -1,0 +1,11 @@
+"""How models leave Python: export, and proof that what left answers alike.
+
+Importing this package imports neither Keras nor TensorFlow, so that the process that runs a LiteRT
+file needs neither.
+"""
+
+from export.exporting import Artifact, export
+from export.parity import check, verify
+from zoo.cards import ParityReport
+
+__all__ = ["Artifact", "ParityReport", "check", "export", "verify"]

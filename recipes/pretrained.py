@@ -62,7 +62,8 @@ RECIPES = {
         data="mnist",
         examples=5000,
         learning_rate=5e-3,
-        batch_size=1000,
+        schedule="cosine",
+        batch_size=100,
         epochs=30,
         reference=Reference(
             metric="accuracy", value=0.9628, source=f"{_BOOK}, course, Unit 5 (5,000 images)"
@@ -73,7 +74,8 @@ RECIPES = {
         data="mnist",
         examples=5000,
         learning_rate=5e-3,
-        batch_size=1000,
+        schedule="cosine",
+        batch_size=100,
         epochs=30,
         reference=Reference(
             metric="accuracy", value=0.9366, source=f"{_BOOK}, course, Unit 5 (5,000 images)"

@@ -109,8 +109,9 @@ class ParityReport(Frozen, frozen=True):
         quantization: "float32", "float16", "dynamic" or "int8".
         bytes: size of the artifact's files.
         examples: number of samples that both were run on.
-        largest_difference: largest absolute difference of the outputs, in units of the outputs.
-        mean_difference: mean absolute difference of the outputs.
+        largest_difference: largest absolute difference of the outputs; where the largest output is
+            above 1 (a regression), as a share of it.
+        mean_difference: mean of the same.
         agreement: share of samples with the same decision (class), between 0 and 1; for outputs
             that are no classes, the coefficient of determination of one against the other.
         metric: name of the task's metric: "accuracy" or "r2".

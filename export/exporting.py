@@ -1,0 +1,178 @@
+"""Export: a model becomes an artifact that was held against it before it stands in its place."""
+
+import importlib.metadata
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from export import artifact, parity
+from export.formats import format_of, resolve
+from export.parity import MAX_DROP, TOLERANCE, Samples
+from zoo import cards, weights
+from zoo.cards import ParityReport
+from zoo.errors import InputError
+from zoo.files import whole_folder
+from zoo.models import load
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An exported model.
+
+    Attributes:
+        path: its folder.
+        manifest: what stands in its `model.json`.
+    """
+
+    path: Path
+    manifest: artifact.Manifest
+
+    @property
+    def parity(self) -> ParityReport | None:
+        """How it compares with its source, or `None` if that was not measured."""
+        return self.manifest.parity
+
+
+def export(
+    model: "str | os.PathLike[str] | keras.Model",
+    out: str | os.PathLike[str],
+    format: str = "litert",
+    quantization: str = "float32",
+    *,
+    samples: Samples | None = None,
+    calibration: np.ndarray | dict[str, np.ndarray] | None = None,
+    labels: list[str] | None = None,
+    task: str | None = None,
+    batch: int | None = None,
+    verify: bool = True,
+    tolerance: float = TOLERANCE,
+    max_drop: float = MAX_DROP,
+    overwrite: bool = False,
+    timeout: float = 600.0,
+) -> Artifact:
+    """Export a model, and hold the artifact against it before it appears at `out`.
+
+    Args:
+        model: name of a pretrained model, path of a run, or a built `keras.Model`.
+        out: folder of the artifact. It appears whole, or not at all.
+        format: "saved_model" or "litert" (default).
+        quantization: "float32"; for LiteRT also "float16", "dynamic" (int8 weights), "int8" (full).
+        samples: inputs and targets (or `None`) to compare on. Default: a run's own.
+        calibration: inputs for "int8". Default: a run's own, or the samples' inputs.
+        labels: names of the classes. Default: the card's.
+        task: of a `keras.Model`; default "classification" if it ends in a softmax.
+        batch: a fixed number of examples per call; default: any.
+        verify: compare and judge; `False` leaves it to you.
+        tolerance: largest difference of a float32 artifact, relative to outputs above 1.
+        max_drop: points of the task's metric that a quantized artifact may lose.
+        overwrite: replace what stands at `out`.
+        timeout: seconds for the conversion.
+
+    Returns:
+        The `Artifact`; `parity` is its report.
+
+    Raises:
+        InputError: the model cannot be exported so; the message says what helps.
+        CheckFailed: the artifact does not answer like the model. Nothing is left at `out`.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from export import export
+        >>> pictures = np.zeros((4, 28, 28, 1), "uint8")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     artifact = export("lenet5-mnist", f"{folder}/lenet5", samples=(pictures, None))
+        ...     artifact.parity.agreement
+        1.0
+    """
+    import keras
+
+    from export.servable import Servable, task_of
+
+    row = format_of(format, quantization)
+    card, folder = None, None
+    if isinstance(model, keras.Model):
+        network = model
+    else:
+        folder = weights.model_folder(model)
+        card = cards.read(folder / cards.FILE)
+        network = load(model)
+    if format == "litert":
+        network = _in_float32(network)
+    task = task or (card.task if card else task_of(network))
+    labels = labels if labels is not None else (list(card.labels) if card else [])
+    if labels and task == "classification" and len(labels) != network.output_shape[-1]:
+        raise InputError(f"{len(labels)} labels for {network.output_shape[-1]} classes.")
+    samples = samples or _kept(folder, "test", task)
+    if verify and samples is None:
+        raise InputError(
+            "there are no samples to compare the artifact on: give some real inputs "
+            "(`samples`, --data), or turn the check off (`verify=False`, --no-verify)."
+        )
+    if quantization == "int8" and calibration is None:
+        kept = _kept(folder, "calibration", task) or samples
+        calibration = kept[0] if kept else None
+    if isinstance(calibration, np.ndarray):
+        calibration = {network.inputs[0].name: calibration}
+    servable = Servable(network, task, labels, strings=format == "saved_model", batch=batch)
+    with whole_folder(Path(out), overwrite) as temporary:
+        resolve(row.writer)(servable, temporary, quantization, calibration, timeout)
+        manifest = artifact.Manifest(
+            name=card.name if card else network.name,
+            task=task,
+            format=format,
+            quantization=quantization,
+            inputs=servable.inputs,
+            outputs=servable.outputs,
+            labels=labels,
+            preprocessing=card.input.preprocessing if card else "",
+            features=list(card.input.features) if card else [],
+            source="" if isinstance(model, keras.Model) else str(model),
+            source_sha256=card.weights.sha256 if card else "",
+            files=artifact.hashes(temporary),
+            versions={
+                name: importlib.metadata.version(name)
+                for name in ("tensorflow", "keras", "ai-edge-litert", "deepzoo")
+            },
+        )
+        artifact.write(manifest, temporary)
+        if verify and samples is not None:
+            report = parity.verify(temporary, network, samples)
+            parity.check(report, tolerance, max_drop)
+            manifest = msgspec.structs.replace(manifest, parity=report)
+            artifact.write(manifest, temporary)
+    return Artifact(Path(out), manifest)
+
+
+def _in_float32(model: "keras.Model") -> "keras.Model":
+    """Return a model of mixed precision in float32, in which alone LiteRT computes."""
+    from zoo import surgery
+
+    if all(layer.compute_dtype in {"float32", "uint8"} for layer in model.layers):
+        return model
+    return surgery.with_precision(model, "float32")
+
+
+def _kept(folder: Path | None, part: str, task: str) -> Samples | None:
+    """Return the samples that a run keeps, or `None` for a model without any."""
+    path = folder / "samples.npz" if folder else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            inputs, targets = file[f"{part}_inputs"], file[f"{part}_targets"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    return inputs, targets_of(inputs, targets, task)
+
+
+def targets_of(inputs: np.ndarray, targets: np.ndarray, task: str) -> np.ndarray:
+    """Return what the outputs are held against: for a reconstruction, the inputs in 0…1."""
+    return inputs.astype("float32") / 255 if task == "reconstruction" else targets

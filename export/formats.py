@@ -1,0 +1,70 @@
+"""The export formats as one table."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.registry import unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One export format.
+
+    Attributes:
+        name: as in `export(…, format=name)`.
+        file: the file of the artifact's folder that its users open, or "" for the folder itself.
+        writer: "module:function"; called with a `Servable`, a folder and the other options.
+        reader: "module:function"; called in a fresh process with the artifact's folder and its
+            manifest, returns a function from named arrays to named arrays.
+        quantizations: what it can quantize to.
+        extra: the extra of this package that it needs, or "".
+    """
+
+    name: str
+    file: str
+    writer: str
+    reader: str
+    quantizations: tuple[str, ...]
+    extra: str = ""
+
+
+ROWS = (
+    Format(
+        name="saved_model",
+        file="",
+        writer="export.saved_model:write",
+        reader="export.saved_model:read",
+        quantizations=("float32",),
+    ),
+    Format(
+        name="litert",
+        file="model.tflite",
+        writer="export.litert:write",
+        reader="export.litert:read",
+        quantizations=("float32", "float16", "dynamic", "int8"),
+    ),
+)
+
+FORMATS = {row.name: row for row in ROWS}
+
+
+def format_of(name: str, quantization: str = "float32") -> Format:
+    """Return the row of a format.
+
+    Raises:
+        InputError: there is no such format, or it has no such quantization.
+    """
+    if name not in FORMATS:
+        raise unknown(name, FORMATS, "format")
+    row = FORMATS[name]
+    if quantization not in row.quantizations:
+        raise unknown(quantization, row.quantizations, f"quantization of {name}")
+    return row
+
+
+def resolve(place: str) -> Callable[..., Any]:
+    """Import "module:function"."""
+    module, function = place.split(":")
+    return getattr(importlib.import_module(module), function)

@@ -1,0 +1,106 @@
+"""LiteRT (formerly TensorFlow Lite), for phones and small devices: built-in ops only."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export import saved_model, subprocesses
+from export.artifact import Manifest
+from zoo.errors import InputError
+
+MODEL = "model.tflite"
+
+# Part of the name of an op without a built-in form -> what makes it convert.
+_CURES = {
+    "TensorList": "give the export a fixed batch (batch=1) and the model a fixed length, or build "
+    "its LSTM or GRU layers with unroll=True",
+    "Random": "take the random layer out of the model: augmentation belongs to the data",
+    "String": "turn strings into numbers before the model",
+    "Lookup": "turn strings into numbers before the model",
+    "Conv3D": "use two-dimensional convolutions",
+}
+
+
+def write(
+    servable: Any,
+    folder: Path,
+    quantization: str,
+    calibration: dict[str, np.ndarray] | None,
+    timeout: float,
+) -> None:
+    """Convert a `Servable` in a process of its own, which may crash without harm.
+
+    Args:
+        servable: the model with its signature.
+        folder: gets `model.tflite`.
+        quantization: "float32", "float16", "dynamic" (int8 weights), or "int8" (full).
+        calibration: for "int8": real examples by the inputs' names.
+        timeout: seconds after which the converter is ended.
+
+    Raises:
+        InputError: an op has no built-in form, no calibration data, the converter crashed or took
+            too long; the message says what helps.
+    """
+    if quantization == "int8" and not calibration:
+        raise InputError("int8 needs real examples to calibrate with: give `calibration`.")
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "saved_model"
+        saved_model.write(servable, source, "float32", None, timeout)
+        result = subprocesses.run(
+            "export.converter",
+            {
+                "saved_model": str(source),
+                "target": str(folder / MODEL),
+                "quantization": quantization,
+            },
+            arrays=calibration if quantization == "int8" else None,
+            timeout=timeout,
+            crash=(
+                "the LiteRT converter crashed on this model. Full int8 of recurrent layers is "
+                "known to do so: unroll them, or quantize to 'dynamic'."
+            ),
+        ).facts
+    if result["unsupported"]:
+        ops = result["unsupported"]
+        cures = {cure for part, cure in _CURES.items() for op in ops if part in op}
+        advice = "; ".join(sorted(cures)) or "replace the layers that need them"
+        raise InputError(
+            f"LiteRT has no built-in form of {', '.join(ops)}, and no pip package can run others: "
+            f"{advice}."
+        )
+    if result["error"]:
+        raise InputError(f"the LiteRT converter refused this model: {result['error']}")
+
+
+def read(folder: Path, manifest: Manifest) -> Callable[[dict[str, np.ndarray]], Any]:
+    """Return the signature as a function of named arrays; TensorFlow is not imported."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(folder / MODEL), num_threads=os.cpu_count())
+    signature = interpreter.get_signature_list()[saved_model.SIGNATURE]
+    if signature["inputs"] != sorted(t.name for t in manifest.inputs):
+        raise InputError(f"{folder / MODEL} does not have the inputs that its model.json names.")
+    runner = interpreter.get_signature_runner(saved_model.SIGNATURE)
+    # Set and read by index: the runner copies every tensor and costs as much as a small model.
+    inputs = {n: d["index"] for n, d in runner.get_input_details().items()}
+    outputs = {n: d["index"] for n, d in runner.get_output_details().items()}
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def call(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        nonlocal shapes
+        wanted = {name: value.shape for name, value in arrays.items()}
+        if wanted != shapes:
+            for name, shape in wanted.items():
+                interpreter.resize_tensor_input(inputs[name], shape)
+            interpreter.allocate_tensors()
+            shapes = wanted
+        for name, value in arrays.items():
+            interpreter.set_tensor(inputs[name], value)
+        interpreter.invoke()
+        return {name: interpreter.get_tensor(index) for name, index in outputs.items()}
+
+    return call

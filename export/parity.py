@@ -1,0 +1,155 @@
+"""An artifact held against the Keras model that it came from, on real samples."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export import artifact, subprocesses
+from export.runner import BATCH, median_seconds
+from zoo.cards import ParityReport
+from zoo.errors import CheckFailed, InputError
+
+if TYPE_CHECKING:
+    import keras
+
+TOLERANCE = 1e-4  # largest difference of a float32 artifact, relative to outputs above 1
+MAX_DROP = 1.0  # points (hundredths) of the task's metric that a quantized artifact may lose
+
+Samples = tuple[np.ndarray | dict[str, np.ndarray], np.ndarray | None]
+
+
+def verify(
+    folder: str | os.PathLike[str],
+    model: "str | os.PathLike[str] | keras.Model",
+    samples: Samples,
+) -> ParityReport:
+    """Run an artifact in a fresh process, and compare it with its Keras model.
+
+    Args:
+        folder: the artifact.
+        model: name, run or `keras.Model` that it came from.
+        samples: inputs `(examples, …)` (or a dict by input name) and targets: class numbers,
+            values, or `None` where there are none.
+
+    Returns:
+        `ParityReport`. Nothing is judged: see `check`.
+
+    Raises:
+        InputError: the artifact is damaged, or does not run.
+    """
+    import keras
+
+    from zoo.models import load
+
+    folder = Path(folder)
+    manifest = artifact.read(folder)
+    network = model if isinstance(model, keras.Model) else load(model)
+    inputs, targets = samples
+    named = inputs if isinstance(inputs, dict) else {manifest.inputs[0].name: inputs}
+    if not len(next(iter(named.values()))):
+        raise InputError("there are no samples to compare the artifact on.")
+    reference, reference_milliseconds = _reference(network, named, manifest)
+    result = subprocesses.run("export.runner", {"folder": str(folder.resolve())}, arrays=named)
+    value = _comparable(result.arrays, manifest)
+    # Relative to the largest output where that is above 1: float32 has seven digits, not decimals.
+    scale = max(1.0, float(np.abs(reference).max()))
+    difference = np.abs(value.astype("float64") - reference) / scale
+    metric, score = _metric(manifest.task)
+    return ParityReport(
+        format=manifest.format,
+        quantization=manifest.quantization,
+        bytes=artifact.size(folder),
+        examples=len(reference),
+        largest_difference=float(difference.max()),
+        mean_difference=float(difference.mean()),
+        agreement=float(score(value, _decisions(reference, manifest.task))),
+        metric=metric,
+        reference=None if targets is None else float(score(reference, targets)),
+        value=None if targets is None else float(score(value, targets)),
+        milliseconds=result.facts["milliseconds"],
+        reference_milliseconds=reference_milliseconds,
+    )
+
+
+def check(
+    report: ParityReport,
+    tolerance: float = TOLERANCE,
+    max_drop: float = MAX_DROP,
+) -> None:
+    """Judge a report.
+
+    Args:
+        report: of `verify`.
+        tolerance: largest difference of a float32 artifact.
+        max_drop: points that a quantized artifact may lose in the task's metric, or, without
+            targets, in agreement.
+
+    Raises:
+        CheckFailed: the artifact is not good enough; the message has the figures.
+    """
+    kind = f"{report.format} {report.quantization}"
+    if not np.isfinite(report.largest_difference):
+        raise CheckFailed(f"{kind} gives outputs that are infinite or not numbers.")
+    if report.quantization == "float32":
+        if report.largest_difference > tolerance:
+            raise CheckFailed(
+                f"{kind} differs from the Keras model by {report.largest_difference:.2g}, more "
+                f"than {tolerance:.2g}."
+            )
+        return
+    if report.reference is None or report.value is None:
+        lost, what = 100 * (1 - report.agreement), "agreement"
+    else:
+        lost, what = 100 * (report.reference - report.value), report.metric
+    if lost > max_drop:
+        raise CheckFailed(
+            f"{kind} loses {lost:.2f} points of {what} on {report.examples} examples, more than "
+            f"{max_drop:g}."
+        )
+
+
+def _reference(
+    model: "keras.Model", inputs: dict[str, np.ndarray], manifest: artifact.Manifest
+) -> tuple[np.ndarray, float]:
+    """Return the Keras model's outputs, and the milliseconds of one sample by `tf.function`."""
+    import tensorflow as tf
+
+    from export.servable import Servable
+
+    function = Servable(model, manifest.task, manifest.labels).function
+    names = [tensor.name for tensor in manifest.inputs]
+    arrays = [tf.constant(inputs[name]) for name in names]
+    outputs: list[np.ndarray] = []
+    for start in range(0, len(arrays[0]), BATCH):
+        part = function([array[start : start + BATCH] for array in arrays])
+        outputs.append(_comparable({k: v.numpy() for k, v in part.items()}, manifest))
+    one = [array[:1] for array in arrays]
+    seconds = median_seconds(lambda: {k: v.numpy() for k, v in function(one).items()})
+    return np.concatenate(outputs), seconds * 1e3
+
+
+def _comparable(outputs: dict[str, np.ndarray], manifest: artifact.Manifest) -> np.ndarray:
+    """Return the probabilities of a classifier, or all float outputs side by side."""
+    if manifest.task == "classification" and "probabilities" in outputs:
+        return outputs["probabilities"]
+    floats = [outputs[t.name] for t in manifest.outputs if t.dtype == "float32"]
+    return np.concatenate([value.reshape(len(value), -1) for value in floats], axis=1)
+
+
+def _decisions(outputs: np.ndarray, task: str) -> np.ndarray:
+    return outputs.argmax(axis=-1) if task == "classification" else outputs
+
+
+def _metric(task: str) -> tuple[str, Any]:
+    def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
+        return float((outputs.argmax(axis=-1) == targets).mean())
+
+    def r2(outputs: np.ndarray, targets: np.ndarray) -> float:
+        targets = targets.reshape(outputs.shape).astype("float64")
+        variance = np.square(targets - targets.mean(axis=0)).sum()
+        error = np.square(outputs - targets).sum()
+        return float(1 - error / variance) if variance else float(error == 0)
+
+    return ("accuracy", accuracy) if task == "classification" else ("r2", r2)

@@ -1,0 +1,107 @@
+"""A Keras model as a plain TensorFlow module with one signature: what every format starts from."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from export.artifact import Tensor
+from zoo import surgery
+from zoo.errors import InputError
+
+
+class Servable:
+    """A model's inference, with named inputs and a dict of named outputs.
+
+    `keras.Model.export` is not used: it leaves random augmentation on, stores every weight twice,
+    and gives the outputs the names and dtypes of the layers. Here `training=False` is traced,
+    `module` tracks each variable once, and the outputs are cast to float32.
+
+    Args:
+        model: a built `keras.Model`.
+        task: "classification" adds the index of the likeliest class.
+        labels: their names; given together with `strings`, they are an output too.
+        strings: whether the format can hold strings.
+        batch: a fixed number of examples, or `None` for any.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        task: str,
+        labels: Sequence[str] = (),
+        strings: bool = False,
+        batch: int | None = None,
+    ) -> None:
+        model = without_cudnn(model)
+        self.function = tf.function(
+            _inference(model, task, list(labels) if strings else []),
+            input_signature=[
+                [
+                    tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, name=tensor.name)
+                    for tensor in model.inputs
+                ]
+            ],
+        )
+        self.module = tf.Module()
+        self.module.variables_of_model = [variable.value for variable in model.variables]
+        self.module.function = self.function
+        concrete = self.function.get_concrete_function()
+        self.inputs = [
+            Tensor(name=t.name, shape=[batch, *t.shape[1:]], dtype=t.dtype) for t in model.inputs
+        ]
+        self.outputs = [
+            Tensor(name=name, shape=tensor.shape.as_list(), dtype=tensor.dtype.name)
+            for name, tensor in concrete.structured_outputs.items()
+        ]
+
+
+def without_cudnn(model: keras.Model) -> keras.Model:
+    """Return the model with every `use_cudnn` off: beside a GPU, "auto" would bake its op in."""
+
+    def off(config: Any) -> Any:
+        if isinstance(config, dict):
+            return {k: False if k == "use_cudnn" else off(v) for k, v in config.items()}
+        return [off(item) for item in config] if isinstance(config, list) else config
+
+    def changed(layer: keras.Layer) -> keras.Layer:
+        return layer.__class__.from_config(off(layer.get_config()))
+
+    if not any("use_cudnn" in str(layer.get_config()) for layer in model.layers):
+        return model
+    return surgery.copy(model, clone_function=changed)
+
+
+def task_of(model: keras.Model) -> str:
+    """Return "classification" for a model that ends in a softmax, else "regression"."""
+    last = model.layers[-1]
+    softmax = getattr(last, "activation", None) is keras.activations.softmax
+    return "classification" if softmax or isinstance(last, keras.layers.Softmax) else "regression"
+
+
+def _inference(model: keras.Model, task: str, labels: list[str]) -> Callable[..., dict[str, Any]]:
+    def single(outputs: Any) -> dict[str, Any]:
+        if task == "classification":
+            index = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+            named = {"probabilities": outputs, "class_index": index}
+            return named | ({"label": tf.gather(tf.constant(labels), index)} if labels else {})
+        return {"reconstruction" if task == "reconstruction" else "prediction": outputs}
+
+    def named(outputs: Any) -> dict[str, Any]:
+        if isinstance(outputs, dict):
+            return outputs
+        if isinstance(outputs, list | tuple):
+            return dict(zip(model.output_names, outputs, strict=True))
+        return single(outputs)
+
+    def serve(inputs: list[tf.Tensor]) -> dict[str, Any]:
+        outputs = model(inputs[0] if len(inputs) == 1 else inputs, training=False)
+        return {
+            name: tf.cast(tensor, tf.float32) if tensor.dtype.is_floating else tensor
+            for name, tensor in named(outputs).items()
+        }
+
+    if not model.built or not getattr(model, "inputs", None):
+        raise InputError(f"{model.name!r} has no fixed inputs: call it once on real data first.")
+    return serve

@@ -1,0 +1,83 @@
+"""Work that runs in a fresh process: it may crash or hang, and sees nothing but its files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import InputError
+
+_REQUEST, _ARRAYS_IN = "request.json", "inputs.npz"
+_RESULT, _ARRAYS_OUT = "result.json", "outputs.npz"
+
+
+@dataclass
+class Result:
+    """What a process gave back: JSON facts and named arrays."""
+
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def run(
+    module: str,
+    request: dict[str, Any],
+    arrays: dict[str, np.ndarray] | None = None,
+    timeout: float = 600.0,
+    crash: str = "",
+) -> Result:
+    """Run a module of this package in a fresh process.
+
+    Args:
+        module: it calls `serve` with its work.
+        request: facts for it.
+        arrays: arrays for it.
+        timeout: seconds after which it is killed.
+        crash: what to say when a signal ended it.
+
+    Raises:
+        InputError: it crashed, took too long, or failed.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / _REQUEST).write_text(json.dumps(request))
+        np.savez(folder / _ARRAYS_IN, allow_pickle=False, **(arrays or {}))
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        try:
+            # -P: a file of the user's working folder must not stand in for a module.
+            process = subprocess.run(
+                [sys.executable, "-P", "-m", module, str(folder)],
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{module} took more than {timeout:g} s and was ended.") from None
+        if process.returncode < 0:
+            name = signal.Signals(-process.returncode).name
+            raise InputError(f"{crash or f'{module} crashed.'} ({name})")
+        if process.returncode:
+            lines = [line for line in process.stderr.splitlines() if line.strip()]
+            raise InputError(f"{module} failed: {lines[-1] if lines else process.returncode}")
+        with np.load(folder / _ARRAYS_OUT, allow_pickle=False) as file:
+            return Result(json.loads((folder / _RESULT).read_text()), dict(file))
+
+
+def serve(work: Callable[[dict[str, Any], dict[str, np.ndarray]], Result]) -> None:
+    """Do `work` on what `run` sent; the last argument of the command line is the folder."""
+    folder = Path(sys.argv[-1])
+    with np.load(folder / _ARRAYS_IN, allow_pickle=False) as file:
+        arrays = dict(file)
+    result = work(json.loads((folder / _REQUEST).read_text()), arrays)
+    np.savez(folder / _ARRAYS_OUT, allow_pickle=False, **result.arrays)
+    (folder / _RESULT).write_text(json.dumps(result.facts))
