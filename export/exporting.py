@@ -110,14 +110,14 @@ def export(
     labels = labels if labels is not None else (list(card.labels) if card else [])
     if labels and task == "classification" and len(labels) != network.output_shape[-1]:
         raise InputError(f"{len(labels)} labels for {network.output_shape[-1]} classes.")
-    samples = samples or _kept(folder, "test", task)
+    samples = samples or (kept_samples(folder, task) if folder else None)
     if verify and samples is None:
         raise InputError(
             "there are no samples to compare the artifact on: give some real inputs "
             "(`samples`, --data), or turn the check off (`verify=False`, --no-verify)."
         )
     if quantization == "int8" and calibration is None:
-        kept = _kept(folder, "calibration", task) or samples
+        kept = (kept_samples(folder, task, "calibration") if folder else None) or samples
         calibration = kept[0] if kept else None
     if isinstance(calibration, np.ndarray):
         calibration = {network.inputs[0].name: calibration}
@@ -160,10 +160,10 @@ def _in_float32(model: "keras.Model") -> "keras.Model":
     return surgery.with_precision(model, "float32")
 
 
-def _kept(folder: Path | None, part: str, task: str) -> Samples | None:
-    """Return the samples that a run keeps, or `None` for a model without any."""
-    path = folder / "samples.npz" if folder else None
-    if path is None or not path.is_file():
+def kept_samples(folder: str | os.PathLike[str], task: str, part: str = "test") -> Samples | None:
+    """Return the samples that a run keeps, "test" or "calibration"; `None` where there are none."""
+    path = Path(folder) / "samples.npz"
+    if not path.is_file():
         return None
     try:
         with np.load(path, allow_pickle=False) as file:

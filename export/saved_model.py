@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from export.artifact import Manifest
+from zoo.errors import InputError
 
 SIGNATURE = "serving_default"
 
@@ -15,7 +16,10 @@ def write(servable: Any, folder: Path, quantization: str, calibration: Any, time
     """Write a `Servable` as a SavedModel with one signature, `serving_default`."""
     import tensorflow as tf
 
-    tf.saved_model.save(servable.module, str(folder), signatures={SIGNATURE: servable.function})
+    try:
+        tf.saved_model.save(servable.module, str(folder), signatures={SIGNATURE: servable.function})
+    except tf.errors.OpError as error:  # a full disk, for one
+        raise InputError(f"{folder} cannot be written: {error.message}") from error
 
 
 def read(folder: Path, manifest: Manifest) -> Callable[[dict[str, np.ndarray]], Any]:

@@ -92,7 +92,7 @@ def finetune(
     seed_everything(recipe.seed)
     task = "reconstruction" if card and card.task == "reconstruction" else data.task
     learner = _fitted(source, data, task, list(card.labels) if card else None)
-    run = Run.create(out, recipe, learner, data, card.architecture if card else "", task)
+    run = Run.create(out, recipe, learner, data, task, card.architecture if card else "", {})
     return continue_run(run, data, callbacks)
 
 

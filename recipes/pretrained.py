@@ -21,7 +21,7 @@ RECIPES = {
     "mlp-mnist": Recipe(
         model="mlp_book",
         data="mnist",
-        arguments={"dropout": 0.2, "batch_norm": False},
+        arguments={"dropout": 0.2},
         learning_rate=2e-3,
         schedule="one_cycle",
         epochs=25,

@@ -49,6 +49,7 @@ class Config(Frozen, frozen=True):
         recipe: how it trains.
         task: "classification", "regression" or "reconstruction".
         architecture: name in the catalog, or "" for a model that came from elsewhere.
+        arguments: with which the builder makes the model; empty for a fine-tuned one.
         labels: names of the classes.
         features: names of a table's features.
         preprocessing: in words, what happens to the user's files before the model.
@@ -60,6 +61,7 @@ class Config(Frozen, frozen=True):
     recipe: Recipe
     task: str
     architecture: str
+    arguments: dict[str, Any]
     labels: list[str]
     features: list[str]
     preprocessing: str
@@ -119,8 +121,9 @@ class Run:
         recipe: Recipe,
         model: "keras.Model",
         data: Splits,
-        architecture: str,
         task: str,
+        architecture: str,
+        arguments: dict[str, Any],
     ) -> "Run":
         """Make the folder of a new run.
 
@@ -134,6 +137,7 @@ class Run:
             recipe=recipe,
             task=task,
             architecture=architecture,
+            arguments=arguments,
             labels=list(data.labels) if task == "classification" else [],
             features=list(data.features),
             preprocessing=data.preprocessing,

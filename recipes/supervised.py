@@ -83,14 +83,14 @@ def train(
         return continue_run(Run(out), data, callbacks)
     data = data or load_data(recipe.data, **recipe.data_options)
     data = limited(data, recipe.examples)
-    row = registry.architecture(recipe.model)
-    task = "reconstruction" if row.task == "reconstruction" else data.task
+    reconstructs = registry.architecture(recipe.model).task == "reconstruction"
+    task = "reconstruction" if reconstructs else data.task
     seed_everything(recipe.seed)
-    model = _build(recipe, data, task)
+    model, arguments = _build(recipe, data, task)
     for layer in model.layers:
         if isinstance(layer, Standardize):
             layer.adapt(data.train.inputs.reshape(-1, data.shape[-1]))
-    run = Run.create(out, recipe, model, data, row.name, task)
+    run = Run.create(out, recipe, model, data, task, recipe.model, arguments)
     return continue_run(run, data, callbacks)
 
 
@@ -153,16 +153,26 @@ def limited(data: Splits, examples: int) -> Splits:
     return replace(data, train=data.train.take(chosen))
 
 
-def _build(recipe: Recipe, data: Splits, task: str) -> keras.Model:
-    """Build the recipe's model for the shape and the classes of the data."""
-    row = registry.architecture(recipe.model)
-    wanted: dict[str, Any] = {"input_shape": data.shape}
+def _arguments(recipe: Recipe, data: Splits, task: str) -> dict[str, Any]:
+    """Return what the builder is called with: the recipe's arguments, the rest from the data."""
+    wanted: dict[str, Any] = {"input_shape": list(data.shape)}
     if task == "classification":
         wanted["classes"] = len(data.labels)
     elif task == "regression":
         wanted |= {"classes": 1, "classifier_activation": None}
+    row = registry.architecture(recipe.model)
     accepted = inspect.signature(registry.builder(row)).parameters
-    arguments = {k: v for k, v in wanted.items() if k in accepted} | recipe.arguments
+    if task == "regression" and row.task != task and "classifier_activation" not in accepted:
+        raise InputError(
+            f"{recipe.model!r} answers with classes; the target of {data.source!r} is a quantity. "
+            "Try 'linear' or 'mlp'."
+        )
+    return {k: v for k, v in wanted.items() if k in accepted} | recipe.arguments
+
+
+def _build(recipe: Recipe, data: Splits, task: str) -> tuple[keras.Model, dict[str, Any]]:
+    """Build the recipe's model for the shape and the classes of the data."""
+    arguments = _arguments(recipe, data, task)
     try:
         model = registry.build(recipe.model, **arguments)
     except InputError:
@@ -177,16 +187,12 @@ def _build(recipe: Recipe, data: Splits, task: str) -> keras.Model:
             f"{recipe.model!r} takes inputs of shape {model.input_shape[1:]}; {data.source!r} "
             f"holds {data.shape}."
         )
-    outputs = len(data.labels) if task == "classification" else 1
-    linear = task != "regression" or "outputs" in accepted or "classifier_activation" in accepted
-    if task != "reconstruction" and (model.output_shape != (None, outputs) or not linear):
-        kind = f"{outputs} classes" if task == "classification" else "a quantity"
+    if task == "classification" and model.output_shape != (None, len(data.labels)):
         raise InputError(
-            f"{recipe.model!r} answers with {model.output_shape[-1]} "
-            f"{'classes' if row.task == 'classification' else 'quantity'}; {data.source!r} asks "
-            f"for {kind}. Try 'softmax' or 'mlp' for classes, 'linear' or 'mlp' for quantities."
+            f"{recipe.model!r} has {model.output_shape[-1]} output(s); {data.source!r} has "
+            f"{len(data.labels)} classes. Try 'softmax' or 'mlp'."
         )
-    return model
+    return model, arguments
 
 
 def _load_initial(run: Run) -> keras.Model:
@@ -350,7 +356,7 @@ def _card(
     return cards.Card(
         name=run.name,
         architecture=config.architecture,
-        arguments=config.recipe.arguments,
+        arguments=config.arguments,
         task=config.task,
         input=cards.Input(
             name=source.name,

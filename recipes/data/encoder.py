@@ -87,6 +87,16 @@ class Encoder(Frozen, frozen=True):
                 names += [column.name] + [f"{column.name} is missing"] * column.flag
         return names
 
+    def unknown_categories(self, rows: pd.DataFrame) -> list[tuple[str, str]]:
+        """Return (column, value) of each category that was not there in training."""
+        return [
+            (column.name, value)
+            for column in self.columns
+            if column.categories and column.name in rows
+            for value in sorted(set(rows[column.name].dropna().astype(str)))
+            if value not in column.categories
+        ]
+
     def encode(self, rows: pd.DataFrame) -> np.ndarray:
         """Return `(rows, features)` float32.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from zoo.errors import InputError
 from zoo.layers.standardize import Standardize
 
 
@@ -19,7 +20,7 @@ def raw_input(input_shape: Sequence[int | None]) -> tuple[keras.KerasTensor, ker
         The input, named "image" or "features", and the float tensor of the same shape.
 
     Raises:
-        ValueError: the shape is neither of the two.
+        InputError: the shape is neither of the two.
     """
     if len(input_shape) == 3:
         image = keras.Input(input_shape, dtype="uint8", name="image")
@@ -27,6 +28,6 @@ def raw_input(input_shape: Sequence[int | None]) -> tuple[keras.KerasTensor, ker
     if len(input_shape) == 1:
         features = keras.Input(input_shape, dtype="float32", name="features")
         return features, Standardize(name="standardize", dtype="float32")(features)
-    raise ValueError(
+    raise InputError(
         f"input_shape must be (height, width, channels) or (features,), not {tuple(input_shape)}."
     )

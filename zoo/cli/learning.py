@@ -1,0 +1,276 @@
+"""`zoo train`, `zoo finetune`, `zoo evaluate` and `zoo reproduce`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.cli import options, output
+from zoo.errors import CheckFailed, InputError
+
+if TYPE_CHECKING:
+    from recipes import Run, Splits
+    from recipes.recipe import Recipe
+
+Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")]
+Epochs = Annotated[int | None, typer.Option(help="Number of epochs.")]
+Batch = Annotated[int | None, typer.Option(help="Examples in a step.")]
+Rate = Annotated[float | None, typer.Option(help="Highest learning rate.")]
+Seed = Annotated[int | None, typer.Option(help="Of weights, order, augmentation and dropout.")]
+
+
+def train(
+    name: Annotated[
+        str | None, typer.Argument(help="A pretrained model's recipe, or an architecture.")
+    ] = None,
+    data: options.Data = None,
+    target: options.Target = None,
+    drop: options.Drop = None,
+    out: Out = None,
+    resume: Resume = False,
+    epochs: Epochs = None,
+    batch_size: Batch = None,
+    learning_rate: Rate = None,
+    seed: Seed = None,
+    set_: options.Set = None,
+    strict: options.Strict = False,
+    download: options.Download = False,
+    json: output.Json = False,
+) -> None:
+    """Train a recipe, or an architecture on your data, from random weights."""
+    output.start_tensorflow()
+    import recipes
+    from recipes.recipe import Recipe
+
+    if resume:
+        _finished(_resumed(out, name), json)
+        return
+    if name is None:
+        raise InputError("name a recipe or an architecture; `zoo list` shows them.")
+    fields = options.settings(
+        set_, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
+    )
+    given = options.data_options(target, drop, strict, download)
+    if name in recipes.RECIPES:
+        fields |= {"data": data} if data else {}
+        recipe = _replaced(recipes.RECIPES[name], fields | {"data_options": given})
+    elif data is None:
+        from zoo.registry import list_models, unknown
+
+        if name in list_models(pretrained=False):
+            raise InputError(f"name the data to train {name!r} on (--data).")
+        raise unknown(name, [*recipes.RECIPES, *list_models(pretrained=False)], "model")
+    else:
+        first: dict[str, Any] = {"model": name, "data": data, "epochs": 20, "data_options": given}
+        recipe = _checked(Recipe, first | fields)
+    splits = _loaded(recipe)
+    run = recipes.train(
+        recipe, options.default_out(out, name), data=splits, callbacks=[_bar(recipe)]
+    )
+    _finished(run, json)
+
+
+def finetune(
+    model: Annotated[
+        str | None, typer.Argument(help="A pretrained model, or the path of a run.")
+    ] = None,
+    data: options.Data = None,
+    target: options.Target = None,
+    drop: options.Drop = None,
+    out: Out = None,
+    resume: Resume = False,
+    epochs: Epochs = None,
+    head_epochs: Annotated[
+        int | None, typer.Option(help="Epochs before, in which only the head learns.")
+    ] = None,
+    batch_size: Batch = None,
+    learning_rate: Rate = None,
+    seed: Seed = None,
+    set_: options.Set = None,
+    strict: options.Strict = False,
+    download: options.Download = False,
+    json: output.Json = False,
+) -> None:
+    """Fine-tune a model on your data; the model itself is not touched."""
+    output.start_tensorflow()
+    import recipes
+    from recipes.data import load_data
+    from recipes.recipe import Recipe
+
+    if resume:
+        _finished(_resumed(out, None), json)
+        return
+    if model is None or data is None:
+        raise InputError("name a model and the data to fine-tune it on: zoo finetune NAME --data …")
+    from zoo.models import load
+
+    shape = load(model).input_shape[1:]
+    fields = options.settings(
+        set_,
+        epochs=epochs,
+        head_epochs=head_epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    _checked(Recipe, {"model": model, "data": data, "epochs": 1, **fields})
+    given = options.data_options(target, drop, strict, download)
+    if len(shape) == 3:
+        given["shape"] = list(shape)
+    splits = load_data(data, **given)
+    options.report_skipped(splits)
+    defaults = {"epochs": 10, "head_epochs": 3} | fields
+    total = defaults["epochs"] + defaults["head_epochs"]
+    from zoo.cli.progress import Epochs as Bar
+
+    place = options.default_out(out, f"{Path(model).name}-{Path(data).stem}")
+    run = recipes.finetune(
+        model, splits, place, data_options=given, callbacks=[Bar(total)], **fields
+    )
+    _finished(run, json)
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A pretrained model, or the path of a run.")],
+    data: options.Data = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    target: options.Target = None,
+    drop: options.Drop = None,
+    strict: options.Strict = False,
+    download: options.Download = False,
+    json: output.Json = False,
+) -> None:
+    """Measure a model on its own test examples, or on your data."""
+    from zoo.weights import model_folder
+
+    model_folder(model)  # a wrong name is answered at once
+    output.start_tensorflow()
+    import recipes
+
+    given = options.data_options(target, drop, strict, download)
+    metrics = recipes.evaluate(model, data, split, **given)
+    if json:
+        output.emit({"model": model, "data": data, "split": split, "metrics": metrics})
+        return
+    output.table(
+        f"{model} on {data or 'its own data'}, {split}",
+        ("metric", "value"),
+        [(name, output.figure(name, value)) for name, value in metrics.items()],
+    )
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(help="A pretrained model.")],
+    out: Out = None,
+    tolerance: Annotated[float, typer.Option(help="Points that it may be worse.")] = 0.5,
+    package: Annotated[
+        Path | None, typer.Option(help="Write NAME/card.json and its weights into this folder.")
+    ] = None,
+    download: options.Download = False,
+    json: output.Json = False,
+) -> None:
+    """Train a pretrained model's recipe again, and compare the result with its card."""
+    from zoo.weights import pretrained_names
+
+    output.start_tensorflow()
+    import recipes
+    from recipes.pretrained import recipe_of
+    from zoo import cards
+
+    recipe = recipe_of(name)
+    if download:
+        recipe = _replaced(recipe, {"data_options": {**recipe.data_options, "download": True}})
+    place = out or Path("runs") / f"{name}-again"
+    run = recipes.train(
+        recipe, place, data=_loaded(recipe), resume=_unfinished(place), callbacks=[_bar(recipe)]
+    )
+    if package:
+        from zoo.cli.packaging import package as write
+
+        write(run, name, package)
+    if name not in pretrained_names():
+        _finished(run, json)
+        return
+    metric = "accuracy" if run.config.task == "classification" else "r2"
+    before, after = cards.card(name).metric(metric), run.card.metric(metric)
+    if before is None or after is None:
+        raise InputError(f"the card of {name!r} has no {metric} on the test split.")
+    points = 100 * (after.value - before.value)
+    if json:
+        output.emit(
+            {"name": name, "metric": metric, "card": before, "run": after, "run_path": place}
+        )
+    else:
+        output.table(
+            f"{name}, {metric} on {after.examples:,} test examples",
+            ("card", "again", "difference in points"),
+            [(f"{before.value:.4f}", f"{after.value:.4f}", f"{points:+.2f}")],
+        )
+    if points < -tolerance:
+        raise CheckFailed(f"{name} came out {-points:.2f} points worse than its card says.")
+
+
+def _resumed(out: Path | None, name: str | None) -> "Run":
+    from recipes.run import Run
+    from recipes.supervised import continue_run
+
+    if out is None and name is None:
+        raise InputError("name the run that is to be resumed (--out).")
+    run = Run(options.default_out(out, name or ""))
+    return continue_run(run, callbacks=[_bar(run.config.recipe)])
+
+
+def _unfinished(path: Path) -> bool:
+    return (path / "config.json").is_file()
+
+
+def _loaded(recipe: "Recipe") -> "Splits":
+    from recipes.data import load_data
+    from recipes.supervised import limited
+
+    with output.progress.status(f"reading {recipe.data}"):
+        data = load_data(recipe.data, **recipe.data_options)
+    options.report_skipped(data)
+    return limited(data, recipe.examples)
+
+
+def _bar(recipe: "Recipe") -> Any:
+    from zoo.cli.progress import Epochs as Bar
+
+    return Bar(recipe.all_epochs)
+
+
+def _replaced(recipe: "Recipe", fields: dict[str, Any]) -> "Recipe":
+    import msgspec
+
+    return _checked(type(recipe), msgspec.structs.asdict(recipe) | fields)
+
+
+def _checked(kind: "type[Recipe]", fields: dict[str, Any]) -> "Recipe":
+    """Return a recipe, or say which field is wrong; a wrong name is answered with the nearest."""
+    import msgspec
+
+    from zoo.registry import unknown
+
+    for name in fields:
+        if name not in kind.__struct_fields__:
+            raise unknown(name, kind.__struct_fields__, "field of a recipe")
+    try:
+        return msgspec.convert(msgspec.to_builtins(fields), kind)
+    except msgspec.ValidationError as error:
+        raise InputError(str(error)) from None
+
+
+def _finished(run: "Run", json: bool) -> None:
+    if json:
+        output.emit({"run": str(run.path), "metrics": run.metrics})
+        return
+    output.table(
+        str(run.path),
+        ("metric", "validation", "test"),
+        [
+            (name, *(output.figure(name, run.metrics[s][name]) for s in ("validation", "test")))
+            for name in run.metrics["test"]
+        ],
+    )

@@ -1,0 +1,119 @@
+"""From a finished run to a packaged model: weights, and a card with its exports' parity."""
+
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from zoo import cards
+from zoo.cli import output
+from zoo.files import sha256_of, whole_folder
+from zoo.registry import build
+
+if TYPE_CHECKING:
+    import keras
+
+    from recipes import Run
+
+WEIGHTS = "model.weights.h5"
+
+
+def package(run: "Run", name: str, target: Path) -> cards.Card:
+    """Write `target/NAME/card.json` and `target/NAME/model.weights.h5`.
+
+    The weights are stored in half precision where the validation metric stays the same. Every
+    figure of the card is measured on the weights as they are stored.
+    """
+    import export
+    from export.exporting import kept_samples
+    from export.formats import ROWS
+    from recipes import load_data
+    from recipes.evaluation import MAIN_METRIC, measure
+
+    card = run.card
+    data = load_data(run.config.recipe.data, **run.config.recipe.data_options)
+    with whole_folder(target / name, overwrite=True) as folder:
+        path = folder / WEIGHTS
+        model = run.load()
+        main = MAIN_METRIC[card.task]
+        before = measure(model, data.validation, card.task)
+        half = _rounded(model)
+        after = measure(half, data.validation, card.task)
+        if math.isclose(before[main], after[main], rel_tol=1e-6, abs_tol=1e-9):
+            model = half
+            half.save_weights(path)
+            _store_halved(path)
+        else:
+            model.save_weights(path)
+        stored = build(card.architecture, **card.arguments)
+        stored.load_weights(path)
+        splits = {"validation": data.validation, "test": data.test}
+        metrics = [
+            cards.Metric(name=key, split=split, value=value, examples=len(examples))
+            for split, examples in splits.items()
+            for key, value in sorted(
+                measure(stored, examples, card.task).items(), key=lambda item: item[0] != main
+            )
+        ]
+        reports = []
+        samples = kept_samples(run.path, card.task)
+        calibration = kept_samples(run.path, card.task, "calibration")
+        with tempfile.TemporaryDirectory() as scratch:
+            for row in ROWS:
+                for quantization in row.quantizations:
+                    output.progress.print(f"exporting {name} as {row.name} {quantization}")
+                    artifact = export.export(
+                        stored,
+                        Path(scratch) / f"{row.name}-{quantization}",
+                        row.name,
+                        quantization,
+                        samples=samples,
+                        calibration=calibration[0] if calibration else None,
+                        labels=list(card.labels),
+                        task=card.task,
+                        tolerance=math.inf,  # the card tells how it is; nothing is judged here
+                        max_drop=math.inf,
+                    )
+                    reports.append(artifact.parity)
+        result = msgspec.structs.replace(
+            card,
+            name=name,
+            weights=cards.Weights(file=WEIGHTS, bytes=path.stat().st_size, sha256=sha256_of(path)),
+            metrics=metrics,
+            exports=[report for report in reports if report],
+        )
+        cards.write(result, folder / cards.FILE)
+    return result
+
+
+def _rounded(model: "keras.Model") -> "keras.Model":
+    """Return a copy whose weights are rounded to half precision."""
+    from zoo.surgery import copy
+
+    result = copy(model)
+    result.set_weights([w.astype("float16").astype("float32") for w in model.get_weights()])
+    return result
+
+
+def _store_halved(path: Path) -> None:
+    """Write a weight file again with every float32 array in half precision."""
+    import h5py
+
+    old = path.with_name("full.weights.h5")
+    path.replace(old)
+    with h5py.File(old) as source, h5py.File(path, "w") as target:
+
+        def add(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset):
+                value = item[()]
+                single = getattr(value, "dtype", None) == "float32"
+                target[name] = value.astype("float16") if single else value
+            else:
+                target.require_group(name)
+            target[name].attrs.update(item.attrs)
+
+        source.visititems(add)
+        target.attrs.update(source.attrs)
+    old.unlink()

@@ -1,0 +1,138 @@
+"""`zoo export` and `zoo verify`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.cli import options, output
+
+if TYPE_CHECKING:
+    from zoo.cards import Card
+
+Tolerance = Annotated[float, typer.Option(help="Largest difference of a float32 artifact.")]
+MaxDrop = Annotated[float, typer.Option(help="Points that a quantized artifact may lose.")]
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A pretrained model, or the path of a run.")],
+    out: Annotated[Path, typer.Option(help="Folder of the artifact.")],
+    format: Annotated[str, typer.Option(help="saved_model or litert.")] = "litert",
+    quantize: Annotated[
+        str, typer.Option(help="float32; for litert also float16, dynamic, int8.")
+    ] = "float32",
+    data: options.Data = None,
+    target: options.Target = None,
+    drop: options.Drop = None,
+    batch: Annotated[int | None, typer.Option(help="A fixed batch; default: any.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Compare with the Keras model.")
+    ] = True,
+    tolerance: Tolerance = 1e-4,
+    max_drop: MaxDrop = 1.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds for the conversion.")] = 600.0,
+    json: output.Json = False,
+) -> None:
+    """Export a model, and hold the artifact against it before it appears."""
+    from export.formats import format_of
+    from zoo.cards import card
+
+    format_of(format, quantize)
+    found = card(model)
+    output.start_tensorflow()
+    import export as exporting
+
+    with output.progress.status(f"exporting {model} as {format} {quantize}"):
+        given: dict[str, Any] = {}
+        if (verify or quantize == "int8") and (data or not _keeps_samples(model)):
+            given = _samples(found, data, options.data_options(target, drop, False, False))
+        artifact = exporting.export(
+            model,
+            out,
+            format,
+            quantize,
+            batch=batch,
+            verify=verify,
+            tolerance=tolerance,
+            max_drop=max_drop,
+            overwrite=overwrite,
+            timeout=timeout,
+            **given,
+        )
+    if json:
+        output.emit({"path": str(artifact.path), "manifest": artifact.manifest})
+        return
+    if artifact.parity:
+        _print(f"{artifact.path}", artifact.parity)
+    else:
+        output.out.print(f"{artifact.path}: written, not compared with the model.")
+
+
+def verify(
+    artifact: Annotated[Path, typer.Argument(help="Folder of the artifact.")],
+    model: Annotated[
+        str | None, typer.Option(help="What it came from; default: what its model.json names.")
+    ] = None,
+    data: options.Data = None,
+    target: options.Target = None,
+    drop: options.Drop = None,
+    tolerance: Tolerance = 1e-4,
+    max_drop: MaxDrop = 1.0,
+    json: output.Json = False,
+) -> None:
+    """Hold an artifact against the model that it came from."""
+    from export import artifact as artifacts
+    from zoo.cards import card
+    from zoo.errors import InputError
+
+    source = model or artifacts.read(artifact).source
+    if not source:
+        raise InputError(f"{artifact} does not name the model that it came from (--model).")
+    found = card(source)
+    output.start_tensorflow()
+    import export as exporting
+    from export.exporting import kept_samples
+
+    with output.progress.status(f"comparing {artifact} with {source}"):
+        samples = None if data else kept_samples(source, found.task)
+        if samples is None:
+            given = options.data_options(target, drop, False, False)
+            samples = _samples(found, data, given)["samples"]
+        report = exporting.verify(artifact, source, samples)
+    if json:
+        output.emit(report)
+    else:
+        _print(f"{artifact} against {source}", report)
+    exporting.check(report, tolerance, max_drop)
+
+
+def _keeps_samples(model: str) -> bool:
+    from zoo.weights import model_folder
+
+    return (model_folder(model) / "samples.npz").is_file()
+
+
+def _samples(card: "Card", data: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Return test samples and calibration inputs, from the data named or the card's own."""
+    from export.exporting import targets_of
+    from recipes.data import load_data
+    from zoo.errors import InputError
+
+    shape = [n or 0 for n in card.input.shape] if len(card.input.shape) == 3 else None
+    splits = load_data(data or card.dataset.source, shape=shape, **given)
+    options.report_skipped(splits)
+    if list(splits.shape) != card.input.shape:
+        raise InputError(
+            f"{card.name!r} takes inputs of shape {tuple(card.input.shape)}; {splits.source!r} "
+            f"holds {splits.shape}."
+        )
+    test = splits.test
+    targets: Any = targets_of(test.inputs, test.targets, card.task)
+    if card.task == "classification" and list(splits.labels) != card.labels:
+        targets = None  # other classes: the answers can be compared, not judged
+    return {"samples": (test.inputs, targets), "calibration": splits.train.inputs[:256]}
+
+
+def _print(title: str, report: Any) -> None:
+    output.table(title, output.PARITY, [output.parity_row(report)])
