@@ -26,7 +26,7 @@ def emit(value: Any) -> None:
 def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; columns of numbers are set to the right."""
     cells = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
-    grid = Table(title=title or None, title_justify="left")
+    grid = Table()
     for number, heading in enumerate(headings):
         figures = [row[number] for row in cells if row[number]]
         numeric = bool(figures) and all(f[0].isdigit() or f[0] in "-+." for f in figures)
@@ -34,7 +34,10 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]])
     for row in cells:
         grid.add_row(*row)
     # A pipe has no width: nothing is folded there.
-    Console(highlight=False, markup=False, width=None if out.is_terminal else 160).print(grid)
+    console = Console(highlight=False, markup=False, width=None if out.is_terminal else 160)
+    if title:
+        console.print(title)
+    console.print(grid)
 
 
 def start_tensorflow() -> None:

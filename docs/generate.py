@@ -1,0 +1,95 @@
+"""Writes every generated part of README.md: tables from cards, and the tour's real output.
+
+    python docs/generate.py           tables from the cards
+    python docs/generate.py --tour    run the commands of the tour first, and keep what they print
+
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import zoo
+from zoo.cli.output import figure, size
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+TOUR = ROOT / "docs" / "tour"
+
+COMMANDS = {
+    "list": ["list", "*mnist*", "--pretrained"],
+    "predict": ["predict", "lenet5-mnist", "docs/seven.png"],
+    "quickstart": ["quickstart"],
+}
+
+
+def pretrained() -> str:
+    """Return the table of the packaged models."""
+    rows = [
+        "| model | parameters | test metric | published | int8 or best small LiteRT file |",
+        "|---|---|---|---|---|",
+    ]
+    for name in zoo.list_models(pretrained=True):
+        card = zoo.card(name)
+        metric, reference = card.metric(), card.reference
+        assert metric is not None
+        published = ""
+        if reference:
+            published = f"{figure(reference.metric, reference.value)} ({reference.source})"
+        small = [r for r in card.exports if r.quantization in ("int8", "dynamic")]
+        lost = {r.quantization: (r.reference or 0) - (r.value or 0) for r in small}
+        best = min(small, key=lambda r: (100 * lost[r.quantization] > 1, r.bytes))
+        rows.append(
+            f"| `{name}` | {size(card.parameters.trainable)} | "
+            f"{metric.name} {figure(metric.name, metric.value)} of {size(metric.examples)} | "
+            f"{published} | {best.quantization}: {size(best.bytes)} bytes, "
+            f"{best.metric} {figure(best.metric, best.value)}, "
+            f"{best.milliseconds:.3f} ms ({best.reference_milliseconds:.2f} by `tf.function`) |"
+        )
+    return "\n".join(rows)
+
+
+def tour(name: str) -> str:
+    """Return a command of the tour with what it printed when it was last run."""
+    words = " ".join(f'"{w}"' if "*" in w else w for w in COMMANDS[name])
+    output = (TOUR / f"{name}.txt").read_text().rstrip()
+    return f"```console\n$ zoo {words}\n{output}\n```"
+
+
+def take_the_tour() -> None:
+    """Run the commands and keep their output."""
+    for name, arguments in COMMANDS.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            extra = ["--out", f"{scratch}/quickstart"] if name == "quickstart" else []
+            result = subprocess.run(
+                [sys.executable, "-m", "zoo", *arguments, *extra],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=True,
+            )
+            text = re.sub(r"^epoch (?!1/|15/).*\n", "", result.stdout, flags=re.MULTILINE)
+            text = text.replace(f"{scratch}/", "runs/")
+        TOUR.mkdir(exist_ok=True)
+        (TOUR / f"{name}.txt").write_text("\n".join(li.rstrip() for li in text.splitlines()) + "\n")
+
+
+def generated(text: str) -> str:
+    """Return README's text with every generated part made anew."""
+
+    def part(match: re.Match[str]) -> str:
+        name = match.group(1)
+        content = pretrained() if name == "pretrained" else tour(name)
+        return f"<!-- generated: {name} -->\n{content}\n<!-- end -->"
+
+    return re.sub(r"<!-- generated: (\w+) -->.*?<!-- end -->", part, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    if "--tour" in sys.argv[1:]:
+        take_the_tour()
+    README.write_text(generated(README.read_text()))

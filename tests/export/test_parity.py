@@ -1,0 +1,171 @@
+"""Verification: it runs in a process of its own, counts right, and catches what is wrong."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import msgspec
+import numpy as np
+import pytest
+
+from export import ParityReport, check, export, verify
+from recipes import Run
+from zoo.errors import CheckFailed, InputError
+from zoo.surgery import copy
+
+REPORT = ParityReport(
+    format="litert",
+    quantization="float32",
+    bytes=100,
+    examples=50,
+    largest_difference=1e-6,
+    mean_difference=1e-7,
+    agreement=1.0,
+    metric="accuracy",
+    reference=0.9,
+    value=0.9,
+    milliseconds=0.1,
+    reference_milliseconds=1.0,
+)
+
+
+def changed(**fields: object) -> ParityReport:
+    return msgspec.structs.replace(REPORT, **fields)
+
+
+def test_the_process_that_runs_litert_imports_no_tensorflow() -> None:
+    code = (
+        "import sys, export.runner, export.litert\n"
+        "found = [n for n in ('tensorflow', 'keras') if n in sys.modules]\n"
+        "sys.exit(', '.join(found) or 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_report_counts_what_can_be_counted_by_hand(exported, digits_run: Run) -> None:
+    artifact = exported("litert", "int8")
+    test = digits_run.samples("test")
+    report = verify(artifact.path, digits_run.path, (test.inputs, test.targets))
+    outputs = digits_run.load().predict(test.inputs, verbose=0)
+    assert report.examples == len(test)
+    assert report.reference == pytest.approx((outputs.argmax(-1) == test.targets).mean())
+    assert 0 < report.mean_difference < report.largest_difference < 0.5
+    assert report.bytes == (artifact.path / "model.tflite").stat().st_size
+    assert report.milliseconds > 0
+    assert report.reference_milliseconds > 0
+
+
+def test_a_regression_is_compared_by_its_values(table_run: Run, tmp_path: Path) -> None:
+    report = export(table_run.path, tmp_path / "out").parity
+    assert report.metric == "r2"
+    assert report.largest_difference < 1e-5
+    assert report.agreement == pytest.approx(1, abs=1e-6)
+    assert report.reference == pytest.approx(table_run.metrics["test"]["r2"], abs=1e-4)
+
+
+def test_other_weights_are_caught(exported, digits_run: Run) -> None:
+    other = copy(digits_run.load())
+    other.set_weights([w + 0.05 for w in other.get_weights()])
+    samples = (digits_run.samples("test").inputs, None)
+    report = verify(exported("litert", "float32").path, other, samples)
+    assert report.largest_difference > 1e-3
+    with pytest.raises(CheckFailed, match="differs from the Keras model"):
+        check(report)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"largest_difference": 1.1e-4},
+        {"quantization": "int8", "value": 0.889},
+        {"quantization": "int8", "value": None, "agreement": 0.98},
+        {"largest_difference": float("nan")},
+    ],
+)
+def test_a_bad_report_fails(fields: dict[str, object]) -> None:
+    with pytest.raises(CheckFailed, match="litert"):
+        check(changed(**fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"quantization": "int8", "value": 0.891, "largest_difference": 0.3},
+        {"quantization": "int8", "value": 0.95},
+        {"quantization": "dynamic", "value": None, "agreement": 0.991},
+    ],
+)
+def test_a_good_report_passes(fields: dict[str, object]) -> None:
+    check(changed(**fields))
+
+
+def test_both_limits_can_be_set() -> None:
+    check(changed(largest_difference=0.01), tolerance=0.1)
+    check(changed(quantization="int8", value=0.8), max_drop=10.5)
+    with pytest.raises(CheckFailed):
+        check(REPORT, tolerance=1e-7)
+
+
+@dataclass
+class Damage:
+    """A change to an artifact's folder, and what the message must name."""
+
+    name: str
+    message: str
+
+    def apply(self, folder: Path) -> None:
+        path = folder / self.name
+        if self.message == "is missing":
+            path.unlink()
+        elif path.suffix == ".json":
+            path.write_text(path.read_text()[:-40])
+        else:
+            content = bytearray(path.read_bytes()) if path.exists() else bytearray(1)
+            content[len(content) // 2] ^= 0xFF
+            path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Damage("model.tflite", "is not what was exported"),
+        Damage("model.tflite", "is missing"),
+        Damage("model.json", "is damaged"),
+        Damage("extra.bin", "is not what was exported"),
+    ],
+    ids=lambda d: f"{d.name} {d.message}",
+)
+def test_a_damaged_artifact_is_refused(exported, lenet, tmp_path: Path, damage: Damage) -> None:
+    folder = tmp_path / "artifact"
+    shutil.copytree(exported("litert", "float32").path, folder)
+    damage.apply(folder)
+    with pytest.raises(InputError, match=damage.message):
+        verify(folder, lenet, (np.zeros((1, 8, 8, 1), "uint8"), None))
+
+
+def test_the_manifest_tells_a_server_everything(exported, digits_run: Run) -> None:
+    artifact = exported("litert", "int8")
+    content = json.loads((artifact.path / "model.json").read_text())
+    assert content["inputs"] == [{"name": "image", "shape": [None, 8, 8, 1], "dtype": "uint8"}]
+    assert {t["name"]: t["dtype"] for t in content["outputs"]} == {
+        "probabilities": "float32",
+        "class_index": "int32",
+    }
+    assert content["labels"] == list("0123456789")
+    assert "resizes" in content["preprocessing"]
+    assert content["source_sha256"] == digits_run.card.weights.sha256
+    assert content["parity"]["examples"] == len(digits_run.samples("test"))
+
+
+def test_nothing_to_compare_on_is_said(lenet: keras.Model, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="samples"):
+        export(lenet, tmp_path / "out")
+    empty = np.zeros((0, 28, 28, 1), "uint8")
+    with pytest.raises(InputError, match="no samples"):
+        export(lenet, tmp_path / "out", "saved_model", samples=(empty, None))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,63 @@
+"""The documentation is true: examples run, tables are those of the cards."""
+
+import doctest
+import importlib
+import importlib.util
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import export
+import recipes
+import zoo
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(
+    module.name
+    for package in (zoo, recipes, export)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not module.name.endswith("__main__")
+)
+
+
+@pytest.mark.parametrize("name", [*MODULES, "zoo", "recipes", "export"])
+def test_examples_run(name: str) -> None:
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+
+
+def test_every_public_function_has_an_example() -> None:
+    for package in (zoo, recipes, export):
+        for name in package.__all__:
+            thing = getattr(package, name)
+            if callable(thing) and not isinstance(thing, type) and name != "check":
+                assert ">>>" in thing.__doc__, f"{package.__name__}.{name}"
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_readme_is_what_the_cards_say() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert generator().generated(text) == text
+
+
+def test_readme_quotes_no_accuracy_of_its_own() -> None:
+    text = (ROOT / "README.md").read_text()
+    prose = re.sub(r"<!-- generated: \w+ -->.*?<!-- end -->", "", text, flags=re.DOTALL)
+    assert not re.search(r"\d\s?%|\d+\.\d+\s?ms", prose)
+
+
+def test_the_catalog_names_papers_and_sections() -> None:
+    from zoo.catalog import ROWS
+
+    for row in ROWS:
+        assert row.link.startswith("https://")
+        assert re.fullmatch(r"\d\.\d", row.section)
+        assert 1800 < row.year < 2027

@@ -1,0 +1,108 @@
+"""The packaged models: their cards are true."""
+
+import numpy as np
+import pytest
+
+import zoo
+from recipes import RECIPES, evaluate
+from recipes.data.named import SOURCES
+from zoo import cards
+from zoo.registry import architecture
+from zoo.weights import PRETRAINED, pretrained_names
+
+# Test figures that the project promises; a card below them must not be packaged.
+FLOORS = {
+    "softmax-mnist": ("accuracy", 0.920),
+    "mlp-mnist": ("accuracy", 0.980),
+    "lenet5-mnist": ("accuracy", 0.990),
+    "lenet5-fashion": ("accuracy", 0.905),
+    "convnet-mnist": ("accuracy", 0.9628),
+    "mlp-mnist5k": ("accuracy", 0.9366),
+    "autoencoder-mnist": ("r2", 0.80),
+    "logistic-breast_cancer": ("accuracy", 0.93),
+    "linear-diabetes": ("r2", 0.40),
+}
+
+TABLES = {"digits", "iris", "wine", "breast_cancer", "diabetes"}
+
+
+def test_every_packaged_model_has_a_recipe_and_a_promise() -> None:
+    assert set(pretrained_names()) == set(RECIPES) == set(FLOORS)
+
+
+@pytest.mark.parametrize("name", sorted(FLOORS))
+def test_the_card_fits_model_and_recipe(name: str) -> None:
+    card, model = zoo.card(name), zoo.load(name)
+    assert card.name == name
+    assert architecture(card.architecture).task == card.task
+    assert list(model.input_shape[1:]) == card.input.shape
+    assert model.inputs[0].dtype == card.input.dtype
+    counts = [sum(int(np.prod(w.shape)) for w in weights)
+              for weights in (model.trainable_weights, model.non_trainable_weights)]  # fmt: skip
+    assert counts == [card.parameters.trainable, card.parameters.non_trainable]
+    assert card.labels == [] or len(card.labels) == model.output_shape[-1]
+    assert card.recipe["data"] == RECIPES[name].data == card.dataset.source
+    assert card.recipe["epochs"] == RECIPES[name].epochs
+    assert card.dataset.license == SOURCES[card.dataset.source].license
+    assert name in card.training.command
+    assert card.training.commit
+    assert "dirty" not in card.training.commit
+
+
+@pytest.mark.parametrize("name", sorted(FLOORS))
+def test_the_card_reaches_its_promise(name: str) -> None:
+    metric, floor = FLOORS[name]
+    card = zoo.card(name)
+    assert card.metric(metric).value >= floor
+    forms = {(r.format, r.quantization): r for r in card.exports}
+    assert set(forms) == {
+        ("saved_model", "float32"),
+        *(("litert", q) for q in ("float32", "float16", "dynamic", "int8")),
+    }
+    for (_, quantization), report in forms.items():
+        if quantization == "float32":
+            assert report.largest_difference <= 1e-4
+    best = min(r.reference - r.value for r in card.exports if r.quantization in ("dynamic", "int8"))
+    assert 100 * best <= 1.0
+
+
+@pytest.mark.parametrize("name", sorted(n for n in FLOORS if RECIPES[n].data in TABLES))
+def test_the_metrics_of_a_table_come_out_again(name: str) -> None:
+    _compare(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(n for n in FLOORS if RECIPES[n].data not in TABLES))
+def test_the_metrics_of_images_come_out_again(name: str, data_dir) -> None:
+    _compare(name)
+
+
+def _compare(name: str) -> None:
+    expected = {m.name: m.value for m in zoo.card(name).metrics if m.split == "test"}
+    assert evaluate(name) == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_recipe_run_again_reaches_its_card(tmp_path, capsys) -> None:
+    import json
+
+    from zoo.cli import run
+
+    call = ["reproduce", "linear-diabetes", "--out", str(tmp_path / "again"), "--json"]
+    assert run(call) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["again"]["value"] == pytest.approx(result["card"]["value"], abs=5e-3)
+
+
+def test_all_weights_together_are_small() -> None:
+    sizes = {p.parent.name: p.stat().st_size for p in PRETRAINED.glob("*/*.weights.h5")}
+    assert set(sizes) == set(FLOORS)
+    assert max(sizes.values()) < 24e6
+    assert sum(sizes.values()) < 80e6
+    for name, size in sizes.items():
+        assert zoo.card(name).weights.bytes == size
+
+
+def test_a_packaged_card_is_sealed() -> None:
+    for name in pretrained_names():
+        assert isinstance(cards.read(PRETRAINED / name / cards.FILE), cards.Card)
