@@ -34,7 +34,7 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
         content = converter.convert()
     except Exception as error:  # the converter raises many kinds, and all mean that it refused
         text = str(error)
-        unsupported = sorted(set(re.findall(r"\btf\.(\w+)\(", text)))
+        unsupported = sorted(set(re.findall(r"\btf\.(\w+)(?:\(|' op)", text)))
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         reason = next((li for li in lines if "error" in li.lower()), lines[-1] if lines else "")
         return Result({"unsupported": unsupported, "error": reason or type(error).__name__})

@@ -60,15 +60,16 @@ class Servable:
 def without_cudnn(model: keras.Model) -> keras.Model:
     """Return the model with every `use_cudnn` off: beside a GPU, "auto" would bake its op in."""
 
-    def off(config: Any) -> Any:
-        if isinstance(config, dict):
-            return {k: False if k == "use_cudnn" else off(v) for k, v in config.items()}
-        return [off(item) for item in config] if isinstance(config, list) else config
+    def recurrent(layer: keras.Layer) -> list[keras.Layer]:
+        return [part for part in layer._flatten_layers() if hasattr(part, "use_cudnn")]
 
     def changed(layer: keras.Layer) -> keras.Layer:
-        return layer.__class__.from_config(off(layer.get_config()))
+        result = layer.__class__.from_config(layer.get_config())
+        for part in recurrent(result):
+            part.use_cudnn = False
+        return result
 
-    if not any("use_cudnn" in str(layer.get_config()) for layer in model.layers):
+    if not any(map(recurrent, model.layers)):
         return model
     return surgery.copy(model, clone_function=changed)
 

@@ -90,15 +90,14 @@ def with_input_shape(model: keras.Model, shape: Sequence[int]) -> keras.Model:
 def with_precision(model: keras.Model, policy: str) -> keras.Model:
     """Return a copy that computes with another dtype policy, such as "mixed_bfloat16".
 
-    The layers that take raw inputs and those that give the outputs stay in float32.
+    The layers that take raw inputs and those that give the outputs stay in float32, or come to it.
     """
     outputs = set(model.output_names) | {HEAD}
 
     def change(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
         raw = isinstance(layer, keras.layers.Rescaling | Standardize)
-        if not raw and layer.name not in outputs:
-            config["dtype"] = policy
+        config["dtype"] = "float32" if raw or layer.name in outputs else policy
         return layer.__class__.from_config(config)
 
     return copy(model, clone_function=change)

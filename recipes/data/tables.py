@@ -73,18 +73,20 @@ def table(
     rows = rows[~wanting].drop(columns=list(drop)).reset_index(drop=True)
     if rows.shape[1] < 2:
         raise InputError(f"{path} has no column beside the target {target!r}.")
-    task, labels, targets = _targets(rows.pop(target), task, path)
     # Line by line as text: the same row is the same content whatever pandas makes of its types.
     lines = rows.to_csv(index=False, header=False).encode().splitlines()
     hashes = np.array([hashlib.blake2b(li, digest_size=16).hexdigest() for li in lines], "S32")
-    strata = strata_of(targets, task)
-    parts = divide(hashes, strata, fractions)
-    smallest = min(len(np.unique(hashes[strata == value])) for value in np.unique(strata))
-    if smallest < 3:
-        raise InputError(
-            f"{path} has too few rows: training, validation and test need one each of "
-            f"every class, and one class of {target!r} has only {smallest} different row(s)."
-        )
+    task, labels, targets = _targets(rows.pop(target), task, path)
+    parts = divide(hashes, strata_of(targets, task), fractions)
+    for number, label in enumerate(labels):
+        different = len(np.unique(hashes[targets == number]))
+        if different < 3:
+            raise InputError(
+                f"{path} has {different} different row(s) with {target!r} {label!r}: training, "
+                "validation and test need one each, so give it at least three."
+            )
+    if not all(map(len, parts)):
+        raise InputError(f"{path} has too few rows to divide: {len(rows)}.")
     encoder = Encoder.fit(rows.iloc[parts[0]])
     examples = Examples(encoder.encode(rows), targets)
     return Splits.of(

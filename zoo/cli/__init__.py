@@ -34,12 +34,16 @@ for command in (
     app.command(command.__name__.rstrip("_"))(command)
 
 
+_INTERRUPTED = 130  # as Typer leaves after Ctrl-C
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors become one line."""
     try:
         app(list(arguments), standalone_mode=True)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
+        code = end.code if isinstance(end.code, int) else 0
+        return _say("interrupted.", code) if code == _INTERRUPTED else code
     except CheckFailed as error:
         return _say(error, 1)
     except InputError as error:
@@ -47,8 +51,6 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:  # a full disk, a folder that may not be read
         place = f"{error.filename}: " if error.filename else ""
         return _say(f"{place}{error.strerror or error}", 2)
-    except KeyboardInterrupt:
-        return _say("interrupted.", 130)
     return 0
 
 

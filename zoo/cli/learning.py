@@ -1,5 +1,7 @@
 """`zoo train`, `zoo finetune`, `zoo evaluate` and `zoo reproduce`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,9 +67,9 @@ def train(
         first: dict[str, Any] = {"model": name, "data": data, "epochs": 20, "data_options": given}
         recipe = _checked(Recipe, first | fields)
     splits = _loaded(recipe)
-    run = recipes.train(
-        recipe, options.default_out(out, name), data=splits, callbacks=[_bar(recipe)]
-    )
+    place = options.default_out(out, name)
+    with _resumable(place, "train"):
+        run = recipes.train(recipe, place, data=splits, callbacks=[_bar(recipe)])
     _finished(run, json)
 
 
@@ -125,9 +127,10 @@ def finetune(
     from zoo.cli.progress import Epochs as Bar
 
     place = options.default_out(out, f"{Path(model).name}-{Path(data).stem}")
-    run = recipes.finetune(
-        model, splits, place, data_options=given, callbacks=[Bar(total)], **fields
-    )
+    with _resumable(place, "finetune"):
+        run = recipes.finetune(
+            model, splits, place, data_options=given, callbacks=[Bar(total)], **fields
+        )
     _finished(run, json)
 
 
@@ -218,7 +221,19 @@ def _resumed(out: Path | None, name: str | None) -> "Run":
     if out is None and name is None:
         raise InputError("name the run that is to be resumed (--out).")
     run = Run(options.default_out(out, name or ""))
-    return continue_run(run, callbacks=[_bar(run.config.recipe)])
+    with _resumable(run.path, "train"):
+        return continue_run(run, callbacks=[_bar(run.config.recipe)])
+
+
+@contextmanager
+def _resumable(place: Path, verb: str) -> Iterator[None]:
+    """Say, when Ctrl-C ends a training, how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if _unfinished(place):
+            output.progress.print(f"`zoo {verb} --resume --out {place}` goes on from here.")
+        raise
 
 
 def _unfinished(path: Path) -> bool:

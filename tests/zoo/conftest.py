@@ -1,0 +1,130 @@
+"""A valid card, and folders that look like packaged models."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from zoo import cards
+from zoo.cards import (
+    Card,
+    Dataset,
+    Input,
+    Metric,
+    Parameters,
+    ParityReport,
+    Reference,
+    Training,
+    Weights,
+)
+
+if TYPE_CHECKING:
+    import keras
+
+Packer = Callable[..., Path]
+
+
+@pytest.fixture
+def card() -> Card:
+    """A card in which no field has its default."""
+    return Card(
+        name="lenet5-mnist",
+        architecture="lenet5",
+        arguments={"classes": 3, "activation": "tanh"},
+        task="classification",
+        input=Input(
+            name="image",
+            shape=[28, 28, 1],
+            dtype="uint8",
+            preprocessing="grey pictures, white on black",
+            features=["pixels"],
+        ),
+        labels=["zero", "one", "two"],
+        parameters=Parameters(trainable=61_111, non_trainable=0),
+        weights=Weights(
+            file="model.weights.h5",
+            bytes=7,
+            sha256=hashlib.sha256(b"weights").hexdigest(),
+            url="https://example.org/model.weights.h5",
+        ),
+        dataset=Dataset(
+            source="mnist",
+            version="3.0.1",
+            license="CC BY-SA 3.0",
+            caveat="none",
+            examples={"train": 50_000, "validation": 10_000, "test": 10_000},
+            fingerprint="0123abcd",
+        ),
+        recipe={"model": "lenet5", "epochs": 20, "augment": {"crop": 2}},
+        metrics=[Metric(name="accuracy", split="test", value=0.99, examples=10_000)],
+        training=Training(
+            command="zoo train lenet5-mnist",
+            seed=1,
+            epochs=20,
+            best_epoch=19,
+            seconds=12.5,
+            finished="2025-11-23T21:25:56+00:00",
+            commit="824f752",
+            hardware="two cores",
+            versions={"keras": "3.15.1"},
+        ),
+        reference=Reference(metric="accuracy", value=0.9905, source="LeCun et al. 1998"),
+        exports=[
+            ParityReport(
+                format="litert",
+                quantization="int8",
+                bytes=70_000,
+                examples=100,
+                largest_difference=0.01,
+                mean_difference=0.001,
+                agreement=1.0,
+                metric="accuracy",
+                reference=0.99,
+                value=0.99,
+                milliseconds=0.1,
+                reference_milliseconds=0.2,
+            )
+        ],
+    )
+
+
+@pytest.fixture
+def card_file(card: Card, tmp_path: Path) -> Path:
+    """The card, written by the library."""
+    path = tmp_path / "card.json"
+    cards.write(card, path)
+    return path
+
+
+@pytest.fixture
+def pack(card: Card, tmp_path: Path) -> Packer:
+    """Return a function from a model to a folder with its weights and its card."""
+
+    def packer(
+        model: "keras.Model", architecture: str = "", file: str = "model.weights.h5", **changes: Any
+    ) -> Path:
+        folder = tmp_path / "packed"
+        folder.mkdir()
+        path = folder / file
+        model.save(path) if path.suffix == ".keras" else model.save_weights(path)
+        content = path.read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        weights = Weights(file=file, bytes=len(content), sha256=sha256)
+        record = {"architecture": architecture, "arguments": {}, "weights": weights} | changes
+        cards.write(msgspec.structs.replace(card, **record), folder / cards.FILE)
+        return folder
+
+    return packer
+
+
+@pytest.fixture
+def pictures() -> np.ndarray:
+    """Random grey pictures, some of them darker or emptier than others."""
+    random = np.random.default_rng(0)
+    levels = random.integers(0, 256, (16, 28, 28, 1))
+    kept = random.random((16, 28, 28, 1)) < random.random((16, 1, 1, 1))
+    return (levels * kept).astype("uint8")

@@ -1,0 +1,299 @@
+"""Every architecture of the catalog keeps the same promises."""
+
+import inspect
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import zoo
+from zoo.catalog import NAMES
+from zoo.registry import builder
+
+# Numbers of trainable parameters as they stand in the papers, the book and its course.
+PUBLISHED = {
+    "softmax": 7_850,
+    "mlp_book": 419_860,
+    "mlp_practical": 109_386,
+    "mlp_unit5": 178_110,
+    "convnet": 5_386,
+    "autoencoder": 47_854,
+    "autoencoder_deep": 80_294,
+    "lenet5_1998": 60_000,
+    "lenet5": 61_706,
+}
+
+STAGES = {
+    "mlp": {"stage1": (256,), "stage2": (128,)},
+    "mlp_book": {"stage1": (400,), "stage2": (200,), "stage3": (100,), "stage4": (50,)},
+    "mlp_practical": {"stage1": (128,), "stage2": (64,)},
+    "mlp_unit5": {"stage1": (200,), "stage2": (100,)},
+    "autoencoder": {"code": (30,)},
+    "autoencoder_deep": {"stage1": (50,), "code": (10,), "stage2": (50,)},
+    "autoencoder_denoising": {"code": (500,)},
+    "lenet5": {"stage1": (14, 14, 6), "stage2": (5, 5, 16)},
+    "lenet5_1998": {"stage1": (14, 14, 6), "stage2": (5, 5, 16)},
+    "convnet": {"stage1": (12, 12, 8), "stage2": (5, 5, 16), "pooled": (400,)},
+}
+
+# What is left of a model without its top: the width of its features.
+FEATURES = {
+    "mlp": 128,
+    "mlp_book": 50,
+    "mlp_practical": 64,
+    "mlp_unit5": 100,
+    "autoencoder": 30,
+    "autoencoder_deep": 10,
+    "autoencoder_denoising": 500,
+    "lenet5": 84,
+    "lenet5_1998": 84,
+    "convnet": 400,
+}
+
+every_architecture = pytest.mark.parametrize("name", NAMES)
+every_classifier = pytest.mark.parametrize(
+    "name", [name for name, row in NAMES.items() if row.task == "classification"]
+)
+
+
+def built(name: str, **arguments: object) -> keras.Model:
+    """Build a model that is the same in every call."""
+    keras.utils.set_random_seed(1)
+    return zoo.build(name, **arguments)
+
+
+def raw(model: keras.Model, examples: int, seed: int = 0) -> np.ndarray:
+    """Return inputs as users have them: pictures of several brightnesses, or rows of a table."""
+    random = np.random.default_rng(seed)
+    shape = (examples, *model.input_shape[1:])
+    if len(shape) == 2:
+        return random.normal(size=shape).astype("float32")
+    kept = random.random(shape) < random.random((examples, 1, 1, 1))
+    return (random.integers(0, 256, shape) * kept).astype("uint8")
+
+
+def answer(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """Return the model's outputs as an array."""
+    return keras.ops.convert_to_numpy(model(inputs))
+
+
+def count(variables: list[keras.Variable]) -> int:
+    return sum(int(np.prod(variable.shape)) for variable in variables)
+
+
+def taking(argument: str) -> list[str]:
+    """Return the names whose builders take an argument."""
+    return [
+        name
+        for name, row in NAMES.items()
+        if argument in inspect.signature(builder(row)).parameters
+    ]
+
+
+@contextmanager
+def mixed_precision() -> Iterator[None]:
+    """Build with the global policy "mixed_bfloat16"."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@every_architecture
+def test_the_catalog_knows_the_number_of_parameters(name: str) -> None:
+    model, variant = zoo.build(name), NAMES[name].variants[name]
+    assert count(model.trainable_weights) == variant.trainable
+    assert count(model.non_trainable_weights) == variant.non_trainable
+
+
+@pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
+def test_the_number_of_parameters_is_the_published_one(name: str, parameters: int) -> None:
+    assert zoo.build(name).count_params() == parameters
+
+
+@every_architecture
+@pytest.mark.parametrize("examples", [1, 3])
+def test_any_number_of_raw_inputs_is_answered(name: str, examples: int) -> None:
+    model = built(name)
+    inputs = raw(model, examples)
+    assert model.inputs[0].dtype == inputs.dtype
+    outputs = answer(model, inputs)
+    assert outputs.shape == (examples, *model.output_shape[1:])
+    assert outputs.dtype == "float32"
+    assert np.isfinite(outputs).all()
+
+
+@every_architecture
+def test_an_example_is_answered_alike_in_any_company(name: str) -> None:
+    model = built(name)
+    inputs = raw(model, 3)
+    alone = np.concatenate([answer(model, inputs[i : i + 1]) for i in range(3)])
+    assert alone == pytest.approx(answer(model, inputs), abs=1e-5)
+
+
+@every_architecture
+def test_whole_numbers_are_answered_alike_as_integers_and_as_floats(name: str) -> None:
+    model = built(name)
+    whole = np.round(raw(model, 3))
+    integers = whole.astype("uint8" if model.inputs[0].dtype == "uint8" else "int32")
+    assert answer(model, integers) == pytest.approx(answer(model, whole.astype("float32")), abs=0)
+
+
+@every_architecture
+def test_different_inputs_are_answered_differently(name: str) -> None:
+    model = built(name)
+    first, second = answer(model, raw(model, 2))
+    assert np.abs(first - second).max() > 1e-4
+
+
+@every_classifier
+def test_a_classifier_ends_in_float32_probabilities_named_predictions(name: str) -> None:
+    model = built(name)
+    outputs = answer(model, raw(model, 16))
+    assert model.layers[-1].name == "predictions"
+    assert model.layers[-1].compute_dtype == outputs.dtype == "float32"
+    assert outputs.min() >= 0
+    assert outputs.sum(axis=-1) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, row in NAMES.items() if row.task == "reconstruction"]
+)
+def test_a_reconstruction_has_its_input_s_shape_and_lies_between_0_and_1(name: str) -> None:
+    model = built(name)
+    inputs = raw(model, 3)
+    outputs = answer(model, inputs)
+    assert outputs.shape == inputs.shape
+    assert 0 <= outputs.min() <= outputs.max() <= 1
+
+
+@every_architecture
+def test_every_trainable_weight_has_a_gradient(name: str) -> None:
+    model = built(name)
+    sizes = [np.zeros(weight.shape) for weight in model.trainable_weights]
+    for seed in range(4):
+        inputs = raw(model, 16, seed)
+        weighting = np.random.default_rng(seed).normal(size=(16, *model.output_shape[1:]))
+        with tf.GradientTape() as tape:
+            loss = keras.ops.sum(model(inputs, training=True) * weighting.astype("float32"))
+        gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+        for size, gradient in zip(sizes, gradients, strict=True):
+            assert gradient is not None
+            size += np.abs(gradient) / 4
+    missing = [
+        weight.path
+        for weight, size in zip(model.trainable_weights, sizes, strict=True)
+        if not np.isfinite(size).all() or not (size > 0).any()
+    ]
+    assert missing == []
+
+
+def test_the_tables_here_cover_every_architecture_with_a_top_that_can_be_left_out() -> None:
+    assert set(taking("include_top")) == set(FEATURES) == set(STAGES)
+
+
+@pytest.mark.parametrize(("name", "width"), FEATURES.items())
+def test_without_its_top_a_model_ends_in_features(name: str, width: int) -> None:
+    whole, base = built(name), built(name, include_top=False)
+    inputs = raw(base, 3)
+    assert answer(base, inputs).shape == (3, width)
+    assert all(layer.name != "predictions" for layer in base.layers)
+    base.set_weights(whole.get_weights()[: len(base.weights)])
+    inner = keras.Model(whole.input, whole.get_layer(base.layers[-1].name).output)
+    assert answer(base, inputs) == pytest.approx(answer(inner, inputs), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", taking("classes"))
+def test_a_classifier_takes_another_number_of_classes(name: str) -> None:
+    model = built(name, classes=4)
+    assert answer(model, raw(model, 2)).shape == (2, 4)
+
+
+@pytest.mark.parametrize(("name", "stages"), STAGES.items())
+def test_features_are_the_outputs_of_the_named_stages(
+    name: str, stages: dict[str, tuple[int, ...]]
+) -> None:
+    model = built(name)
+    inputs = raw(model, 2)
+    features = zoo.features(model)
+    outputs = features(inputs)
+    assert {stage: tuple(value.shape) for stage, value in outputs.items()} == {
+        stage: (2, *shape) for stage, shape in stages.items()
+    }
+    for stage, value in outputs.items():
+        inner = keras.Model(model.input, model.get_layer(stage).output)
+        assert np.asarray(value) == pytest.approx(answer(inner, inputs), abs=1e-6)
+
+
+def test_features_share_the_weights_of_the_model() -> None:
+    model = built("convnet")
+    features = zoo.features(model)
+    inputs = raw(model, 1)
+    model.get_layer("conv1").kernel.assign(np.zeros((5, 5, 1, 8)))
+    assert np.asarray(features(inputs)["stage1"]).max() == 0
+
+
+def test_features_take_the_model_s_own_inputs_without_a_warning() -> None:
+    model = built("lenet5")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        zoo.features(model)(raw(model, 1))
+
+
+def test_a_model_without_stages_has_no_features() -> None:
+    with pytest.raises(zoo.InputError, match="'softmax' names no stages"):
+        zoo.features(zoo.build("softmax"))
+
+
+@every_architecture
+def test_mixed_precision_answers_in_float32_and_nearly_alike(name: str) -> None:
+    exact = built(name)
+    with mixed_precision():
+        mixed = built(name)
+    mixed.set_weights(exact.get_weights())
+    inputs = raw(exact, 16)
+    outputs = answer(mixed, inputs)
+    assert outputs.dtype == "float32"
+    assert outputs == pytest.approx(answer(exact, inputs), abs=0.03)
+
+
+@every_architecture
+def test_mixed_precision_keeps_the_weights_in_float32(name: str) -> None:
+    with mixed_precision():
+        model = zoo.build(name)
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+
+
+@pytest.mark.slow
+def test_saved_models_answer_alike_in_a_fresh_process(tmp_path: Path) -> None:
+    for name in NAMES:
+        model = built(name)
+        inputs = raw(model, 4)
+        model.save(tmp_path / f"{name}.keras")
+        np.savez(tmp_path / f"{name}.npz", inputs=inputs, outputs=answer(model, inputs))
+    program = """
+import pathlib, sys
+import keras, numpy as np
+import zoo.registry
+zoo.registry.import_builders()
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.keras")):
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    kept = np.load(path.with_suffix(".npz"))
+    print(path.stem, np.abs(np.asarray(model(kept["inputs"])) - kept["outputs"]).max())
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    differences = dict(line.split() for line in run.stdout.splitlines())
+    assert set(differences) == set(NAMES)
+    assert {name: gap for name, gap in differences.items() if not float(gap) <= 1e-6} == {}
