@@ -29,7 +29,7 @@ COMMANDS = {
 def pretrained() -> str:
     """Return the table of the packaged models."""
     rows = [
-        "| model | parameters | test metric | published | int8 or best small LiteRT file |",
+        "| model | parameters | test metric | published | smallest LiteRT file within one point |",
         "|---|---|---|---|---|",
     ]
     for name in zoo.list_models(pretrained=True):

@@ -38,6 +38,17 @@ def verify(
 
     Raises:
         InputError: the artifact is damaged, or does not run.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from export import export, verify
+        >>> pictures = np.zeros((4, 28, 28, 1), "uint8")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     artifact = export("lenet5-mnist", f"{folder}/lenet5", verify=False)
+        ...     report = verify(artifact.path, "lenet5-mnist", (pictures, None))
+        >>> report.largest_difference < 1e-5
+        True
     """
     import keras
 

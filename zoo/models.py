@@ -76,7 +76,8 @@ def features(model: "keras.Model") -> "keras.Model":
 
     Example:
         >>> import zoo
-        >>> zoo.features(zoo.build("lenet5")).output_shape
+        >>> stages = zoo.features(zoo.build("lenet5")).output
+        >>> {name: tensor.shape for name, tensor in stages.items()}
         {'stage1': (None, 14, 14, 6), 'stage2': (None, 5, 5, 16)}
     """
     import keras

@@ -52,7 +52,7 @@ def load_data(
         >>> from recipes import load_data
         >>> data = load_data("iris")
         >>> data.shape, data.labels, data.sizes["test"]
-        ((4,), ('setosa', 'versicolor', 'virginica'), 24)
+        ((4,), ('setosa', 'versicolor', 'virginica'), 23)
     """
     if str(source) in SOURCES:
         return named(str(source), download)

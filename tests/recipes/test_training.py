@@ -187,12 +187,13 @@ def test_a_state_goes_through_its_file_unchanged(short_run: Run, tmp_path: Path)
 @pytest.mark.parametrize("name", ["state.npz", "samples.npz"])
 def test_a_damaged_file_of_a_run_is_named(short_run: Run, tmp_path: Path, name: str):
     shutil.copytree(short_run.path, tmp_path / "run")
-    content = (tmp_path / "run" / name).read_bytes()
+    run = Run(tmp_path / "run")
+    content = (run.path / name).read_bytes()
+    read = run.read_state if name == "state.npz" else lambda: run.samples("test")
     for damaged in (content[: len(content) // 2], b"", content[:100] + content[101:]):
-        (tmp_path / "run" / name).write_bytes(damaged)
+        (run.path / name).write_bytes(damaged)
         with pytest.raises(InputError, match=f"{name} is damaged"):
-            run = Run(tmp_path / "run")
-            run.read_state() if name == "state.npz" else run.samples("test")
+            read()
 
 
 def test_a_damaged_config_is_named(short_run: Run, tmp_path: Path):
@@ -247,7 +248,8 @@ def test_a_moving_average_is_what_is_kept(few_digits: Splits, brief: Brief, tmp_
     for x, y in zip(kept, average, strict=True):
         np.testing.assert_allclose(x, y, atol=1e-5)
     assert differ(kept, snapshots.epochs[-1])
-    assert_equal(snapshots.epochs[-1], snapshots.batches[-1])
+    for x, y in zip(snapshots.epochs[-1], snapshots.batches[-1], strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-6)  # keeping it does not disturb the training
 
 
 def test_validation_is_of_the_moving_average(few_digits: Splits, brief: Brief, tmp_path: Path):
@@ -494,7 +496,7 @@ def test_a_run_is_not_resumed_with_other_data(
     with pytest.raises(CheckFailed):
         train(brief(), tmp_path / "run", data=few_digits, callbacks=[Spoil(1, float("nan"))])
     before = sha256_of(tmp_path / "run")
-    with pytest.raises(InputError, match="is not what .* was started with"):
+    with pytest.raises(InputError, match=r"is not what .* was started with"):
         train(brief(), tmp_path / "run", data=digits, resume=True)
     assert sha256_of(tmp_path / "run") == before
 

@@ -202,7 +202,7 @@ def reproduce(
     points = 100 * (after.value - before.value)
     if json:
         output.emit(
-            {"name": name, "metric": metric, "card": before, "run": after, "run_path": place}
+            {"name": name, "metric": metric, "card": before, "run": after, "run_path": str(place)}
         )
     else:
         output.table(
@@ -228,8 +228,11 @@ def _resumed(out: Path | None, name: str | None) -> "Run":
 @contextmanager
 def _resumable(place: Path, verb: str) -> Iterator[None]:
     """Say, when Ctrl-C ends a training, how it goes on."""
+    from zoo.cli.progress import interrupts_count
+
     try:
-        yield
+        with interrupts_count():
+            yield
     except KeyboardInterrupt:
         if _unfinished(place):
             output.progress.print(f"`zoo {verb} --resume --out {place}` goes on from here.")

@@ -1,6 +1,7 @@
 """What the commands print: results to standard output, progress to standard error."""
 
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -14,6 +15,8 @@ from rich.table import Table
 
 out = Console(highlight=False, markup=False, soft_wrap=True)
 progress = Console(stderr=True, highlight=False, markup=False)
+
+_FIGURE = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( %)?")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -29,7 +32,7 @@ def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]])
     grid = Table()
     for number, heading in enumerate(headings):
         figures = [row[number] for row in cells if row[number]]
-        numeric = bool(figures) and all(f[0].isdigit() or f[0] in "-+." for f in figures)
+        numeric = bool(figures) and all(map(_FIGURE.fullmatch, figures))
         grid.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         grid.add_row(*row)

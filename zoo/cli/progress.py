@@ -1,11 +1,38 @@
 """Progress of a training: a bar in a terminal, a line per epoch elsewhere."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from types import FrameType
 from typing import Any
 
 import keras
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zoo.cli.output import progress as console
+
+_interrupted = Event()
+
+
+@contextmanager
+def interrupts_count() -> Iterator[None]:
+    """Make Ctrl-C end a training for certain.
+
+    Python drops a KeyboardInterrupt that happens to be raised in a finalizer, of which TensorFlow
+    has many; `Epochs` raises it again after the step.
+    """
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    _interrupted.clear()
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Epochs(keras.callbacks.Callback):
@@ -41,6 +68,8 @@ class Epochs(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move the bar."""
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
         if self.bar:
             description = f"epoch {self.epoch + 1}/{self.epochs}{self.text}"
             done = self.epoch * self.steps + batch + 1

@@ -1,5 +1,6 @@
 """`zoo quickstart`: the main job, end to end, on data that is already on the machine."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,6 @@ import typer
 
 from zoo.cli import output
 from zoo.errors import InputError
-from zoo.files import whole_folder
 
 MODEL, DATA = "lenet5-mnist", "digits"
 FORMS = (("saved_model", "float32"), ("litert", "float32"), ("litert", "int8"))
@@ -37,19 +37,20 @@ def quickstart(
     source = load(MODEL)
     before = measure(with_input_shape(source, data.shape), data.test, data.task)["accuracy"]
     say(f"   accuracy on {len(data.test)} test digits before: {100 * before:.2f} %")
-    with whole_folder(out, overwrite=True) as folder:
-        say("2. fine-tune it")
-        run = recipes.finetune(
-            MODEL, data, folder / "run", epochs=12, schedule="cosine", callbacks=[Epochs(15)]
-        )
-        after = run.metrics["test"]["accuracy"]
-        say(f"   accuracy after: {100 * after:.2f} %, in {run.card.training.seconds:.0f} s")
-        reports = []
-        for number, (format, quantization) in enumerate(FORMS, start=3):
-            say(f"{number}. export as {format} {quantization}, and compare with the Keras model")
-            artifact = export(run.path, folder / f"{format}-{quantization}", format, quantization)
-            if artifact.parity:
-                reports.append(artifact.parity)
+    if out.exists():
+        shutil.rmtree(out)
+    say("2. fine-tune it")
+    run = recipes.finetune(
+        MODEL, data, out / "run", epochs=12, schedule="cosine", callbacks=[Epochs(15)]
+    )
+    after = run.metrics["test"]["accuracy"]
+    say(f"   accuracy after: {100 * after:.2f} %, in {run.card.training.seconds:.0f} s")
+    reports = []
+    for number, (format, quantization) in enumerate(FORMS, start=3):
+        say(f"{number}. export as {format} {quantization}, and compare with the Keras model")
+        artifact = export(run.path, out / f"{format}-{quantization}", format, quantization)
+        if artifact.parity:
+            reports.append(artifact.parity)
     places = {name: str(out / name) for name in ("run", *(f"{f}-{q}" for f, q in FORMS))}
     if json:
         output.emit({"before": before, "after": after, "parity": reports, "files": places})
