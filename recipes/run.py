@@ -33,7 +33,7 @@ from recipes.recipe import Recipe
 from zoo import cards
 from zoo.cards import Dataset, Frozen
 from zoo.errors import InputError
-from zoo.files import whole_file
+from zoo.files import sha256_of, whole_file
 
 if TYPE_CHECKING:
     import keras
@@ -54,6 +54,7 @@ class Config(Frozen, frozen=True):
         features: names of a table's features.
         preprocessing: in words, what happens to the user's files before the model.
         dataset: facts of the data.
+        initial_sha256: hash of `initial.keras`, checked before it is loaded.
         command: the command line that started it.
         versions: of Python and the packages that compute.
     """
@@ -66,6 +67,7 @@ class Config(Frozen, frozen=True):
     features: list[str]
     preprocessing: str
     dataset: Dataset
+    initial_sha256: str
     command: str
     versions: dict[str, str]
 
@@ -78,6 +80,7 @@ class State:
         epoch: number of finished epochs.
         best: figure of the best epoch, larger is better; compared as a tuple.
         best_epoch: its number, from 1.
+        best_sha256: hash of `best.weights.h5`, checked before it is loaded.
         stopped: it was ended early.
         seconds: time spent in epochs.
         history: one row per epoch.
@@ -88,6 +91,7 @@ class State:
     epoch: int = 0
     best: list[float] = field(default_factory=list)
     best_epoch: int = 0
+    best_sha256: str = ""
     stopped: bool = False
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -128,11 +132,16 @@ class Run:
         """Make the folder of a new run.
 
         Raises:
-            InputError: the folder exists and is not empty, or cannot be written.
+            InputError: the folder exists and is not empty, or cannot be written; or the recipe
+                asks for what the task does not have.
         """
+        if task != "classification" and (recipe.label_smoothing or recipe.class_weights):
+            raise InputError(f"label smoothing and class weights are for classes, not for {task}.")
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"{path} exists already: name another place, or resume that run.")
+        with whole_file(path / "initial.keras") as temporary:
+            model.save(temporary)
         config = Config(
             recipe=recipe,
             task=task,
@@ -149,11 +158,10 @@ class Run:
                 examples=data.sizes,
                 fingerprint=data.fingerprint,
             ),
+            initial_sha256=sha256_of(path / "initial.keras"),
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             versions=versions(),
         )
-        with whole_file(path / "initial.keras") as temporary:
-            model.save(temporary)
         if data.encoder:
             _write_json(path / "encoder.json", data.encoder)
         calibration = _some(data.train, _CALIBRATION)
@@ -202,6 +210,26 @@ class Run:
                 return Examples(file[f"{part}_inputs"], file[f"{part}_targets"])
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{self.path / 'samples.npz'} is damaged: {error}") from None
+
+    def load_initial(self) -> "keras.Model":
+        """Load the model as it was before its first step."""
+        import keras
+
+        from zoo.registry import import_builders
+
+        path = self._checked("initial.keras", self.config.initial_sha256)
+        import_builders()  # they register the layers that the file may name
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+    def best_weights(self, state: "State") -> Path:
+        """Return the path of the kept weights."""
+        return self._checked("best.weights.h5", state.best_sha256)
+
+    def _checked(self, name: str, sha256: str) -> Path:
+        path = self.path / name
+        if not path.is_file() or sha256_of(path) != sha256:
+            raise InputError(f"{path} is missing or damaged: start the run anew.")
+        return path
 
     def load(self) -> "keras.Model":
         """Load the finished model."""

@@ -114,7 +114,7 @@ def continue_run(
             f"the data {data.source!r} is not what {run.path} was started with: it has changed."
         )
     seed_everything(recipe.seed)
-    initial = _load_initial(run)
+    initial = run.load_initial()
     model = initial
     if recipe.precision != "float32":
         model = surgery.with_precision(initial, recipe.precision)
@@ -122,7 +122,7 @@ def continue_run(
         state = run.read_state() or State()
         if state.epoch < phase.epochs.stop and not state.stopped:
             _fit(model, run, data, phase, state, callbacks)
-    return _finish(run, _load_initial(run), data)
+    return _finish(run, run.load_initial(), data)
 
 
 def phases(recipe: Recipe) -> list[Phase]:
@@ -193,11 +193,6 @@ def _build(recipe: Recipe, data: Splits, task: str) -> tuple[keras.Model, dict[s
             f"{len(data.labels)} classes. Try 'softmax' or 'mlp'."
         )
     return model, arguments
-
-
-def _load_initial(run: Run) -> keras.Model:
-    registry.import_builders()
-    return keras.saving.load_model(run.path / "initial.keras", compile=False, safe_mode=True)
 
 
 def _fit(
@@ -305,6 +300,7 @@ class Keeper(keras.callbacks.Callback):
             self.averaged.on_test_begin()
         with whole_file(self.run.path / "best.weights.h5") as temporary:
             self.model.save_weights(temporary)
+            self.state.best_sha256 = sha256_of(temporary)
         if self.averaged:
             self.averaged.on_test_end()
 
@@ -319,7 +315,7 @@ def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
 def _finish(run: Run, model: keras.Model, data: Splits) -> Run:
     """Measure the kept weights, the test set once, and write model, plots and card."""
     state, config = run.read_state() or State(), run.config
-    model.load_weights(run.path / "best.weights.h5")
+    model.load_weights(run.best_weights(state))
     model.trainable = True
     plot_history(state.history, run.path / "learning_curve.png")
     if config.labels:
