@@ -1,6 +1,7 @@
 """How well a model does on examples that it did not learn from."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,6 @@ from zoo.files import whole_file
 from zoo.models import load
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import keras
 
 # The figure of a task that stands first, and whether more of it is better.
@@ -120,25 +119,23 @@ def figures(outputs: np.ndarray, examples: Examples, task: str) -> dict[str, flo
     return {name: float(value) for name, value in result.items()}
 
 
-def plot_confusion(
-    model: "keras.Model", examples: Examples, labels: list[str], path: "Path"
-) -> None:
-    """Draw the confusion matrix as a PNG."""
+def plot_confusion(outputs: np.ndarray, targets: np.ndarray, labels: list[str], path: Path) -> None:
+    """Draw the confusion matrix of some outputs as a PNG."""
     from matplotlib.figure import Figure
 
-    decisions = answers(model, examples.inputs).argmax(axis=-1)
-    matrix = sk.confusion_matrix(examples.targets, decisions, labels=range(len(labels)))
+    decisions = outputs.argmax(axis=-1)
+    matrix = sk.confusion_matrix(targets, decisions, labels=range(len(labels)))
     figure = Figure(figsize=(2.5 + 0.5 * len(labels), 2 + 0.5 * len(labels)), layout="constrained")
     axes = figure.add_subplot()
     sk.ConfusionMatrixDisplay(matrix, display_labels=labels).plot(
         ax=axes, cmap="Blues", colorbar=False, xticks_rotation=90, include_values=len(labels) <= 25
     )
-    axes.set(xlabel="answer", ylabel="truth", title=f"{len(examples):,} test examples")
+    axes.set(xlabel="answer", ylabel="truth", title=f"{len(targets):,} test examples")
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
 
-def plot_history(history: list[dict[str, float]], path: "Path") -> None:
+def plot_history(history: list[dict[str, float]], path: Path) -> None:
     """Draw the learning curves as a PNG: the loss, and the accuracy where there is one."""
     from matplotlib.figure import Figure
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from recipes.data import Examples, Splits, load_data
 from recipes.data.pipeline import balanced_weights, batches, training_batches
 from recipes.data.splits import content_hashes, divide, strata_of
-from recipes.evaluation import MAIN_METRIC, measure, plot_confusion, plot_history
+from recipes.evaluation import MAIN_METRIC, answers, figures, plot_confusion, plot_history
 from recipes.recipe import LOSSES, Recipe, optimizer
 from recipes.run import Run, State, commit, hardware
 from zoo import cards, registry, surgery
@@ -318,10 +318,12 @@ def _finish(run: Run, model: keras.Model, data: Splits) -> Run:
     model.load_weights(run.best_weights(state))
     model.trainable = True
     plot_history(state.history, run.path / "learning_curve.png")
-    if config.labels:
-        plot_confusion(model, data.test, config.labels, run.path / "confusion_matrix.png")
     splits = {"validation": data.validation, "test": data.test}
-    metrics = {name: measure(model, split, config.task) for name, split in splits.items()}
+    outputs = {name: answers(model, split.inputs) for name, split in splits.items()}
+    metrics = {name: figures(outputs[name], splits[name], config.task) for name in splits}
+    if config.labels:
+        path = run.path / "confusion_matrix.png"
+        plot_confusion(outputs["test"], data.test.targets, config.labels, path)
     run.write_metrics(metrics)
     path = run.path / "model.keras"
     with whole_file(path) as temporary:
