@@ -229,7 +229,8 @@ def read(path: Path) -> Card:
 
 def write(content: Card, path: Path) -> None:
     """Write a card, whole or not at all."""
-    fields = msgspec.to_builtins(content)
+    # As it will be read: an integer becomes a float where one is meant, and NaN is refused.
+    fields = msgspec.to_builtins(msgspec.json.decode(msgspec.json.encode(content), type=Card))
     text = msgspec.json.format(
         msgspec.json.encode({"version": VERSION, **fields, "seals": _seals(fields)}), indent=2
     )

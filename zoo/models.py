@@ -85,4 +85,4 @@ def features(model: "keras.Model") -> "keras.Model":
     stages = {layer.name: layer.output for layer in model.layers if _STAGE.fullmatch(layer.name)}
     if not stages:
         raise InputError(f"the model {model.name!r} names no stages.")
-    return keras.Model(model.inputs, stages, name=f"{model.name}_features")
+    return keras.Model(model.input, stages, name=f"{model.name}_features")

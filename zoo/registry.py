@@ -130,7 +130,7 @@ def list_models(
     )
 
 
-def build(name: str, **arguments: Any) -> "keras.Model":
+def build(name: str, /, **arguments: Any) -> "keras.Model":
     """Build an architecture with fresh random weights.
 
     Args:
@@ -181,7 +181,9 @@ def unknown(name: str, names: Iterable[str], kind: str) -> InputError:
 def natural_key(text: str) -> list[tuple[int, int | str]]:
     """Return a sort key in which runs of digits count as numbers."""
     return [
-        (0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text) if part
+        (0, int(part)) if part.isdecimal() else (1, part)
+        for part in re.split(r"(\d+)", text)
+        if part
     ]
 
 

@@ -24,11 +24,7 @@ def copy(model: keras.Model, **changes: Any) -> keras.Model:
     Raises:
         InputError: the model is not built from the functional API.
     """
-    if not isinstance(model, keras.src.models.Functional | keras.Sequential):
-        raise InputError(
-            f"{model.name!r} is a subclassed model: build it from the functional API, so that its "
-            "layers can be copied and exchanged."
-        )
+    model = _functional(model)
     changes.setdefault("clone_function", _from_config)
     result = keras.models.clone_model(model, **changes)
     result.set_weights(model.get_weights())
@@ -46,6 +42,7 @@ def with_head(model: keras.Model, classes: int, activation: str | None = "softma
     Raises:
         InputError: the model ends in something else.
     """
+    model = _functional(model)
     if not isinstance(model.layers[-1], keras.layers.Dense) or model.layers[-1].name != HEAD:
         raise InputError(
             f"{model.name!r} does not end in a Dense layer named {HEAD!r}, so it cannot be given "
@@ -53,7 +50,7 @@ def with_head(model: keras.Model, classes: int, activation: str | None = "softma
         )
     base = copy(model)
     head = keras.layers.Dense(classes, activation=activation, dtype="float32", name=HEAD)
-    return keras.Model(base.inputs, head(base.layers[-1].input), name=model.name)
+    return keras.Model(base.input, head(base.layers[-1].input), name=model.name)
 
 
 def with_input_shape(model: keras.Model, shape: Sequence[int]) -> keras.Model:
@@ -66,6 +63,7 @@ def with_input_shape(model: keras.Model, shape: Sequence[int]) -> keras.Model:
     Raises:
         InputError: the model takes no image, or another number of channels.
     """
+    model = _functional(model)
     own = tuple(model.inputs[0].shape[1:])
     shape = tuple(shape)
     if own == shape:
@@ -82,7 +80,8 @@ def with_input_shape(model: keras.Model, shape: Sequence[int]) -> keras.Model:
         # no grey level is rounded away.
         if isinstance(layer, keras.layers.Rescaling):
             return resize(layer(*args, **kwargs))
-        return layer(*[resize(a) if a is source else a for a in args], **kwargs)
+        floats = keras.ops.cast(source, "float32")
+        return layer(*[resize(floats) if a is source else a for a in args], **kwargs)
 
     return copy(model, input_tensors=source, call_function=call)
 
@@ -92,12 +91,16 @@ def with_precision(model: keras.Model, policy: str) -> keras.Model:
 
     The layers that take raw inputs and those that give the outputs stay in float32, or come to it.
     """
-    outputs = set(model.output_names) | {HEAD}
+    model = _functional(model)
+    last = max((i for i, layer in enumerate(model.layers) if layer.weights), default=0)
+    outputs = set(model.layers[last:])
 
     def change(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
+        if not isinstance(layer, keras.Layer) or isinstance(layer, keras.Model):
+            return layer.__class__.from_config(config)  # neither has a policy of its own
         raw = isinstance(layer, keras.layers.Rescaling | Standardize)
-        config["dtype"] = "float32" if raw or layer.name in outputs else policy
+        config["dtype"] = "float32" if raw or layer in outputs else policy
         return layer.__class__.from_config(config)
 
     return copy(model, clone_function=change)
@@ -110,7 +113,22 @@ def freeze(model: keras.Model, train: Callable[[keras.Layer], bool]) -> None:
     fine-tuning on few examples needs.
     """
     for layer in model.layers:
-        layer.trainable = train(layer) and not isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = train(layer)
+    for layer in model._flatten_layers(include_self=False):  # those of inner models too
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+
+
+def _functional(model: keras.Model) -> keras.Model:
+    """Return the model as a functional one; a `Sequential` becomes one of the same layers."""
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    if not isinstance(model, keras.src.models.Functional):
+        raise InputError(
+            f"{model.name!r} is a subclassed model: build it from the functional API, so that its "
+            "layers can be copied and exchanged."
+        )
+    return model
 
 
 def _from_config(layer: keras.Layer) -> keras.Layer:

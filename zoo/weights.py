@@ -111,7 +111,11 @@ def _checked(path: Path, weights: Weights) -> Path:
 
 def _download(weights: Weights, url: str, target: Path) -> None:
     """Download to `target`, going on where an earlier try stopped."""
-    if urlsplit(url).scheme not in {"http", "https"}:
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in {"http", "https"}:
         raise InputError(f"{url} is not an http or https address.")
     part = target.with_name(target.name + ".part")
     failure = ""

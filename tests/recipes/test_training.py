@@ -173,6 +173,44 @@ def test_a_state_that_cannot_be_written_leaves_the_old_one(
     assert set(run.path.iterdir()) == files
 
 
+def test_a_run_that_ended_between_its_best_weights_and_its_state_resumes_exactly(
+    few_digits: Splits,
+    brief: Brief,
+    assert_same: Callable[[Run, Run], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    straight = train(brief(), tmp_path / "straight", data=few_digits)
+    assert state_of(straight).best_epoch == 2
+    write = Run.write_state
+
+    def full(run: Run, state: State) -> None:
+        if state.epoch == 2:
+            raise OSError(28, "No space left on device")
+        write(run, state)
+
+    monkeypatch.setattr(Run, "write_state", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(brief(), tmp_path / "run", data=few_digits)
+    monkeypatch.undo()
+    assert_same(train(brief(), tmp_path / "run", data=few_digits, resume=True), straight)
+
+
+@pytest.mark.parametrize("name", ["initial.keras", "best.weights.h5"])
+def test_a_run_is_not_finished_from_a_changed_file(
+    few_digits: Splits, brief: Brief, tmp_path: Path, name: str
+):
+    recipe = brief(optimizer="sgd", learning_rate=STILL, epochs=2)  # no epoch is better than one
+    with pytest.raises(CheckFailed):
+        train(recipe, tmp_path / "run", data=few_digits, callbacks=[Spoil(1, float("nan"))])
+    file = tmp_path / "run" / name
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=f"{name} is missing or damaged"):
+        train(recipe, tmp_path / "run", data=few_digits, resume=True)
+
+
 def test_a_state_goes_through_its_file_unchanged(short_run: Run, tmp_path: Path):
     shutil.copytree(short_run.path, tmp_path / "run")
     run = Run(tmp_path / "run")
@@ -189,7 +227,7 @@ def test_a_damaged_file_of_a_run_is_named(short_run: Run, tmp_path: Path, name: 
     shutil.copytree(short_run.path, tmp_path / "run")
     run = Run(tmp_path / "run")
     content = (run.path / name).read_bytes()
-    read = run.read_state if name == "state.npz" else lambda: run.samples("test")
+    read = run.read_state if name == "state.npz" else lambda: run.samples("calibration")
     for damaged in (content[: len(content) // 2], b"", content[:100] + content[101:]):
         (run.path / name).write_bytes(damaged)
         with pytest.raises(InputError, match=f"{name} is damaged"):

@@ -1,6 +1,8 @@
 """Loading: from a folder of weights and a card, and what is refused in words."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +101,24 @@ def test_a_whole_model_in_a_keras_file_is_loaded(name: str, pack: Packer) -> Non
     inputs = random.integers(0, 256, (3, *model.input_shape[1:])).astype(model.inputs[0].dtype)
     loaded = zoo.load(pack(model, file="model.keras"))
     assert np.asarray(loaded(inputs)) == pytest.approx(np.asarray(model(inputs)), abs=1e-6)
+
+
+def test_a_keras_file_with_the_zoo_s_layers_is_loaded_in_a_fresh_process(
+    pack: Packer, pictures: np.ndarray
+) -> None:
+    model = zoo.build("lenet5_1998")
+    folder = pack(model, file="model.keras")
+    np.save(folder / "pictures.npy", pictures)
+    program = (
+        "import sys, numpy as np, zoo\n"
+        "outputs = zoo.load(sys.argv[1])(np.load(sys.argv[1] + '/pictures.npy'))\n"
+        "np.save(sys.argv[1] + '/outputs.npy', outputs)"
+    )
+    command = [sys.executable, "-c", program, str(folder)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    outputs = np.load(folder / "outputs.npy")
+    assert outputs == pytest.approx(np.asarray(model(pictures)), abs=1e-6)
 
 
 def test_code_in_a_keras_file_is_refused(pack: Packer) -> None:

@@ -3,9 +3,11 @@
 import hashlib
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +41,8 @@ class Answer:
         limit: bytes after which it stops.
         stalls: it then keeps the connection open.
         resumes: it heeds a Range header.
-        offset: added to the range that it says it sends.
+        resets: it then drops the connection without a farewell.
+        offset: bytes that it leaves out of a range that it was asked for.
         content: what it holds.
     """
 
@@ -47,6 +50,7 @@ class Answer:
     limit: int | None = None
     stalls: bool = False
     resumes: bool = True
+    resets: bool = False
     offset: int = 0
     content: bytes = CONTENT
 
@@ -82,11 +86,12 @@ class Site:
             request.send_header("Content-Length", "0")
             request.end_headers()
             return
+        start += answer.offset
         body = answer.content[start:]
         request.send_response(206 if start else 200)
         if start:
-            first, last = start + answer.offset, len(answer.content) - 1
-            request.send_header("Content-Range", f"bytes {first}-{last}/{len(answer.content)}")
+            last = len(answer.content) - 1
+            request.send_header("Content-Range", f"bytes {start}-{last}/{len(answer.content)}")
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         body = body[: answer.limit]
@@ -95,6 +100,12 @@ class Site:
         request.wfile.flush()
         if answer.stalls:
             self.released.wait(10)
+        if answer.resets:
+            # Closed without lingering, a socket sends RST in place of FIN.
+            request.connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            socket.close(request.connection.detach())
 
 
 @contextmanager
@@ -217,6 +228,13 @@ def test_a_cut_connection_is_resumed_where_it_stopped(site: Site, folder: Path) 
     assert left() == [FILE]
 
 
+@pytest.mark.parametrize("limit", [0, HALF])
+def test_a_reset_connection_is_resumed(site: Site, folder: Path, limit: int) -> None:
+    site.answers.append(Answer(limit=limit, resets=True))
+    assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
+    assert len(site.ranges) == 2
+
+
 def test_a_connection_that_is_cut_again_and_again_makes_progress(site: Site, folder: Path) -> None:
     site.answers.extend(Answer(limit=1000) for _ in range(3))
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
@@ -289,8 +307,13 @@ def test_a_full_part_of_an_ended_process_does_no_harm(
     assert left() == [FILE]
 
 
-def test_no_more_is_read_than_the_card_says(site: Site, folder: Path) -> None:
-    site.answers.extend(Answer(content=CONTENT * 20, stalls=True) for _ in range(weights.ATTEMPTS))
+def test_no_more_is_read_than_the_card_says(
+    site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "TIMEOUT", 0.5)
+    # It promises more, and whoever waits for it runs into the time limit.
+    endless = Answer(content=CONTENT * 20, limit=len(CONTENT) + 1, stalls=True)
+    site.answers.extend([endless] * weights.ATTEMPTS)
     with pytest.raises(zoo.InputError, match="another SHA-256"):
         weights.fetch(entry(site.url), folder)
 
@@ -310,8 +333,10 @@ def test_a_server_that_always_stalls_ends_in_an_error(
 ) -> None:
     monkeypatch.setattr(weights, "TIMEOUT", 0.1)
     site.answers.extend(Answer(limit=0, stalls=True) for _ in range(weights.ATTEMPTS))
+    start = time.monotonic()
     with pytest.raises(zoo.InputError, match=r"could not be fetched: .*timed out"):
         weights.fetch(entry(site.url), folder)
+    assert time.monotonic() - start < 4
     assert len(site.ranges) == weights.ATTEMPTS
     assert not place().exists()
 

@@ -60,7 +60,8 @@ def autoencoder(
     x = layers.Dense(math.prod(input_shape), activation="sigmoid", dtype="float32", name="pixels")(
         x
     )
-    return keras.Model(inputs, layers.Reshape(input_shape, name="reconstruction")(x), name=name)
+    x = layers.Reshape(input_shape, dtype="float32", name="reconstruction")(x)
+    return keras.Model(inputs, x, name=name)
 
 
 def encoder(model: keras.Model) -> keras.Model:
@@ -72,7 +73,7 @@ def encoder(model: keras.Model) -> keras.Model:
         >>> encoder(zoo.build("autoencoder")).output_shape
         (None, 30)
     """
-    return keras.Model(model.inputs, model.get_layer("code").output, name=f"{model.name}_encoder")
+    return keras.Model(model.input, model.get_layer("code").output, name=f"{model.name}_encoder")
 
 
 def decoder(model: keras.Model) -> keras.Model:

@@ -41,9 +41,10 @@ class Standardize(keras.layers.Layer):
         """Take the statistics from an array `(examples, features)`; a constant column stays 0."""
         if not self.built:
             self.build(features.shape)
-        deviation = np.std(features, axis=0)
-        self.mean.assign(np.mean(features, axis=0))
-        self.deviation.assign(np.where(deviation > 0, deviation, 1.0))
+        constant = np.ptp(features, axis=0) == 0  # its deviation is rounding, not 0
+        self.mean.assign(np.mean(features, axis=0, dtype="float64"))
+        deviation = np.std(features, axis=0, dtype="float64")
+        self.deviation.assign(np.where(constant, 1.0, deviation))
 
     def call(self, features: Any) -> Any:
         """Standardize `features`."""

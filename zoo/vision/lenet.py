@@ -192,7 +192,7 @@ class PartialConvolution(layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the connected kernels."""
-        channels = max(i for seen in self.connections for i in seen) + 1
+        channels = input_shape[-1]
         filters = len(self.connections)
         pairs = [(i, o) for o, seen in enumerate(self.connections) for i in seen]
         # LeCun's initialization: deviation by the number of inputs of each unit.
