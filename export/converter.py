@@ -16,8 +16,10 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
     import tensorflow as tf
 
     def examples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        for i in range(len(next(iter(calibration.values())))):
-            yield SIGNATURE, {name: values[i : i + 1] for name, values in calibration.items()}
+        size = request["batch"] or 1
+        count = len(next(iter(calibration.values())))
+        for i in range(0, count - size + 1, size):
+            yield SIGNATURE, {name: values[i : i + size] for name, values in calibration.items()}
 
     converter = tf.lite.TFLiteConverter.from_saved_model(
         request["saved_model"], signature_keys=[SIGNATURE]

@@ -34,6 +34,10 @@ class Artifact:
     path: Path
     manifest: artifact.Manifest
 
+    def __fspath__(self) -> str:
+        """Return the path, so that an artifact goes where a path goes."""
+        return str(self.path)
+
     @property
     def parity(self) -> ParityReport | None:
         """How it compares with its source, or `None` if that was not measured."""
@@ -72,7 +76,7 @@ def export(
         verify: compare and judge; `False` leaves it to you.
         tolerance: largest difference of a float32 artifact, relative to outputs above 1.
         max_drop: points of the task's metric that a quantized artifact may lose.
-        overwrite: replace what stands at `out`.
+        overwrite: replace an artifact that stands at `out`.
         timeout: seconds for the conversion.
 
     Returns:
@@ -97,6 +101,9 @@ def export(
     from export.servable import Servable, task_of
 
     row = format_of(format, quantization)
+    out = Path(out)
+    if overwrite and out.exists() and not _replaceable(out):
+        raise InputError(f"{out} is no artifact, so it is not overwritten: name another place.")
     card, folder = None, None
     if isinstance(model, keras.Model):
         network = model
@@ -108,7 +115,8 @@ def export(
         network = _in_float32(network)
     task = task or (card.task if card else task_of(network))
     labels = labels if labels is not None else (list(card.labels) if card else [])
-    if labels and task == "classification" and len(labels) != network.output_shape[-1]:
+    single = isinstance(network.output_shape, tuple)
+    if labels and task == "classification" and single and len(labels) != network.output_shape[-1]:
         raise InputError(f"{len(labels)} labels for {network.output_shape[-1]} classes.")
     samples = samples or (kept_samples(folder, task) if folder else None)
     if verify and samples is None:
@@ -122,7 +130,7 @@ def export(
     if isinstance(calibration, np.ndarray):
         calibration = {network.inputs[0].name: calibration}
     servable = Servable(network, task, labels, strings=format == "saved_model", batch=batch)
-    with whole_folder(Path(out), overwrite) as temporary:
+    with whole_folder(out, overwrite) as temporary:
         resolve(row.writer)(servable, temporary, quantization, calibration, timeout)
         manifest = artifact.Manifest(
             name=card.name if card else network.name,
@@ -144,11 +152,15 @@ def export(
         )
         artifact.write(manifest, temporary)
         if verify and samples is not None:
-            report = parity.verify(temporary, network, samples)
+            report = parity.verify(temporary, network, samples, timeout)
             parity.check(report, tolerance, max_drop)
             manifest = msgspec.structs.replace(manifest, parity=report)
             artifact.write(manifest, temporary)
-    return Artifact(Path(out), manifest)
+    return Artifact(out, manifest)
+
+
+def _replaceable(path: Path) -> bool:
+    return path.is_dir() and ((path / artifact.FILE).is_file() or not any(path.iterdir()))
 
 
 def _in_float32(model: "keras.Model") -> "keras.Model":

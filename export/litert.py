@@ -56,6 +56,7 @@ def write(
                 "saved_model": str(source),
                 "target": str(folder / MODEL),
                 "quantization": quantization,
+                "batch": servable.inputs[0].shape[0],
             },
             arrays=calibration if quantization == "int8" else None,
             timeout=timeout,

@@ -24,6 +24,7 @@ def verify(
     folder: str | os.PathLike[str],
     model: "str | os.PathLike[str] | keras.Model",
     samples: Samples,
+    timeout: float = 600.0,
 ) -> ParityReport:
     """Run an artifact in a fresh process, and compare it with its Keras model.
 
@@ -32,6 +33,7 @@ def verify(
         model: name, run or `keras.Model` that it came from.
         samples: inputs `(examples, …)` (or a dict by input name) and targets: class numbers,
             values, or `None` where there are none.
+        timeout: seconds for the artifact to answer.
 
     Returns:
         `ParityReport`. Nothing is judged: see `check`.
@@ -62,12 +64,17 @@ def verify(
     if not len(next(iter(named.values()))):
         raise InputError("there are no samples to compare the artifact on.")
     reference, reference_milliseconds = _reference(network, named, manifest)
-    result = subprocesses.run("export.runner", {"folder": str(folder.resolve())}, arrays=named)
+    result = subprocesses.run(
+        "export.runner", {"folder": str(folder.resolve())}, arrays=named, timeout=timeout
+    )
     value = _comparable(result.arrays, manifest)
     # Relative to the largest output where that is above 1: float32 has seven digits, not decimals.
     scale = max(1.0, float(np.abs(reference).max()))
     difference = np.abs(value.astype("float64") - reference) / scale
-    metric, score = _metric(manifest.task)
+    classes = manifest.task == "classification" and "probabilities" in result.arrays
+    metric, score = _metric(classes)
+    if not classes and len(manifest.outputs) > 1:
+        targets = None  # nobody said which output they are for
     return ParityReport(
         format=manifest.format,
         quantization=manifest.quantization,
@@ -75,7 +82,7 @@ def verify(
         examples=len(reference),
         largest_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
-        agreement=float(score(value, _decisions(reference, manifest.task))),
+        agreement=float(score(value, reference.argmax(axis=-1) if classes else reference)),
         metric=metric,
         reference=None if targets is None else float(score(reference, targets)),
         value=None if targets is None else float(score(value, targets)),
@@ -149,11 +156,7 @@ def _comparable(outputs: dict[str, np.ndarray], manifest: artifact.Manifest) -> 
     return np.concatenate([value.reshape(len(value), -1) for value in floats], axis=1)
 
 
-def _decisions(outputs: np.ndarray, task: str) -> np.ndarray:
-    return outputs.argmax(axis=-1) if task == "classification" else outputs
-
-
-def _metric(task: str) -> tuple[str, Any]:
+def _metric(classes: bool) -> tuple[str, Any]:
     def accuracy(outputs: np.ndarray, targets: np.ndarray) -> float:
         return float((outputs.argmax(axis=-1) == targets).mean())
 
@@ -163,4 +166,4 @@ def _metric(task: str) -> tuple[str, Any]:
         error = np.square(outputs - targets).sum()
         return float(1 - error / variance) if variance else float(error == 0)
 
-    return ("accuracy", accuracy) if task == "classification" else ("r2", r2)
+    return ("accuracy", accuracy) if classes else ("r2", r2)

@@ -17,7 +17,7 @@ from zoo.models import load
 if TYPE_CHECKING:
     import keras
 
-# The figure of a task that stands first, and whether more of it is better.
+# The figure of a task that stands first.
 MAIN_METRIC = {"classification": "accuracy", "regression": "r2", "reconstruction": "mse"}
 
 
@@ -59,26 +59,38 @@ def evaluate(
         network = load(model)
         if data is None and split == "test" and (folder / "samples.npz").is_file():
             return measure(network, Run(folder).samples("test"), card.task)
-        data = card.dataset.source if data is None else data
+        if data is None:
+            data = card.dataset.source
+            data_options = {**card.recipe.get("data_options", {}), **data_options}
+        if (folder / "encoder.json").is_file():
+            data_options.setdefault("encoder", Run(folder).encoder)
     else:
         network = model
     if data is None:
         raise InputError("name the data to evaluate a model on that has no card.")
     if not isinstance(data, Splits):
         shape = network.input_shape[1:]
-        data = load_data(data, shape=shape if len(shape) == 3 else None, **data_options)  # type: ignore[arg-type]
+        if len(shape) == 3:
+            data_options["shape"] = shape
+        data = load_data(data, **data_options)  # type: ignore[arg-type]
     if data.shape != tuple(network.input_shape[1:]):
         raise InputError(
             f"the model takes inputs of shape {network.input_shape[1:]}; {data.source!r} holds "
             f"{data.shape}. Fine-tuning adds a layer that resizes."
         )
     task = task or (card.task if card else data.task)
-    if task == "classification" and len(data.labels) != network.output_shape[-1]:
-        raise InputError(
-            f"the model knows {network.output_shape[-1]} classes; {data.source!r} has "
-            f"{len(data.labels)}."
-        )
-    return measure(network, data[split], task)
+    examples = data[split]
+    if task == "classification":
+        known = list(card.labels) if card and card.labels else list(data.labels)
+        strange = [label for label in data.labels if label not in known]
+        if strange or len(known) != network.output_shape[-1]:
+            raise InputError(
+                f"the model knows {network.output_shape[-1]} classes; {data.source!r} has "
+                f"{len(data.labels)}, and among them {', '.join(map(repr, strange[:5]))}."
+            )
+        numbers = np.array([known.index(label) for label in data.labels])
+        examples = Examples(examples.inputs, numbers[examples.targets])
+    return measure(network, examples, task)
 
 
 def measure(model: "keras.Model", examples: Examples, task: str) -> dict[str, float]:

@@ -1,7 +1,10 @@
 """Recipes: everything that decides how a model is trained, as data."""
 
+from collections.abc import Sequence
+
 import keras
 
+from recipes.data.augmentation import AUGMENTATIONS
 from zoo.cards import Frozen, Reference
 from zoo.errors import InputError
 from zoo.registry import unknown
@@ -122,11 +125,44 @@ def optimizer(recipe: Recipe, learning_rate: float, schedule: str, steps: int) -
         **OPTIMIZERS[recipe.optimizer],
         "learning_rate": learning_rates(schedule, learning_rate, steps, recipe.warmup),
         "global_clipnorm": recipe.clip_norm or None,
-        "weight_decay": recipe.weight_decay or None,
+        # AdamW has no None.
+        "weight_decay": recipe.weight_decay or (0.0 if recipe.optimizer == "adamw" else None),
     }
     if recipe.ema:
         settings |= {"use_ema": True, "ema_momentum": recipe.ema}
-    return keras.optimizers.get({"class_name": recipe.optimizer, "config": settings})
+    made = keras.optimizers.get({"class_name": recipe.optimizer, "config": settings})
+    if recipe.precision == "mixed_float16":  # small gradients would vanish
+        return keras.optimizers.LossScaleOptimizer(made)
+    return made
+
+
+def check(recipe: Recipe, task: str, shape: Sequence[int]) -> None:
+    """Refuse a recipe that asks for what its task or its data does not have.
+
+    Args:
+        recipe: the recipe.
+        task: of its data and model.
+        shape: of one input.
+
+    Raises:
+        InputError: says which field does not fit.
+    """
+    if task != "classification" and (recipe.label_smoothing or recipe.class_weights):
+        raise InputError(f"label smoothing and class weights are for classes, not for {task}.")
+    if recipe.label_smoothing and recipe.loss not in ("", LOSSES["classification"]):
+        raise InputError(f"label smoothing does not go with the loss {recipe.loss!r}.")
+    try:
+        keras.losses.get(recipe.loss or LOSSES[task])
+    except ValueError:
+        raise InputError(f"Keras has no loss {recipe.loss!r}.") from None
+    for name in recipe.augment:
+        if name not in AUGMENTATIONS:
+            raise unknown(name, AUGMENTATIONS, "augmentation")
+    if len(shape) != 3 and (recipe.augment or task == "reconstruction"):
+        what = "augmentation" if recipe.augment else f"{recipe.model!r}"
+        raise InputError(f"{what} needs images, and these examples are rows of a table.")
+    if task == "reconstruction" and "mixup" in recipe.augment:
+        raise InputError("mixup blends targets, and a reconstruction has none of its own.")
 
 
 def learning_rates(

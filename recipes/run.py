@@ -7,7 +7,7 @@
 | `encoder.json` | for tables: how columns became features |
 | `samples.npz` | calibration examples and the test examples |
 | `state.npz` | after each epoch: weights, optimizer, random states, best figure, history |
-| `best.weights.h5` | weights of the epoch that is kept |
+| `kept-EPOCH.weights.h5` | weights of the epoch that is kept |
 | `history.csv`, `tensorboard/`, `learning_curve.png` | the course of the training |
 | `metrics.json`, `confusion_matrix.png` | how well it does |
 | `model.keras`, `card.json` | the finished model and its card; the card comes last |
@@ -29,7 +29,7 @@ import numpy as np
 
 from recipes.data.encoder import Encoder
 from recipes.data.splits import Examples, Splits
-from recipes.recipe import Recipe
+from recipes.recipe import Recipe, check
 from zoo import cards
 from zoo.cards import Dataset, Frozen
 from zoo.errors import InputError
@@ -77,11 +77,11 @@ class State:
     """Where a training stands.
 
     Attributes:
-        epoch: number of finished epochs.
+        epoch: number of epochs that are done with; those left out by an early stop count.
         best: figure of the best epoch, larger is better; compared as a tuple.
         best_epoch: its number, from 1.
-        best_sha256: hash of `best.weights.h5`, checked before it is loaded.
-        stopped: it was ended early.
+        kept_epoch: number of the epoch whose weights are kept.
+        kept_sha256: hash of those, checked before they are loaded.
         seconds: time spent in epochs.
         history: one row per epoch.
         model: the model's variables, random states included.
@@ -91,8 +91,8 @@ class State:
     epoch: int = 0
     best: list[float] = field(default_factory=list)
     best_epoch: int = 0
-    best_sha256: str = ""
-    stopped: bool = False
+    kept_epoch: int = 0
+    kept_sha256: str = ""
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     model: list[np.ndarray] = field(default_factory=list)
@@ -135,8 +135,7 @@ class Run:
             InputError: the folder exists and is not empty, or cannot be written; or the recipe
                 asks for what the task does not have.
         """
-        if task != "classification" and (recipe.label_smoothing or recipe.class_weights):
-            raise InputError(f"label smoothing and class weights are for classes, not for {task}.")
+        check(recipe, task, data.shape)
         path = Path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"{path} exists already: name another place, or resume that run.")
@@ -164,8 +163,8 @@ class Run:
         )
         if data.encoder:
             _write_json(path / "encoder.json", data.encoder)
-        calibration = _some(data.train, _CALIBRATION)
-        test = _some(data.test, _MOST_SAMPLE_BYTES // max(1, data.test.inputs[:1].nbytes))
+        calibration = some(data.train, _CALIBRATION)
+        test = some(data.test, _MOST_SAMPLE_BYTES // max(1, data.test.inputs[:1].nbytes))
         with whole_file(path / "samples.npz") as temporary:
             np.savez_compressed(
                 temporary,
@@ -221,9 +220,14 @@ class Run:
         import_builders()  # they register the layers that the file may name
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
-    def best_weights(self, state: "State") -> Path:
-        """Return the path of the kept weights."""
-        return self._checked("best.weights.h5", state.best_sha256)
+    def kept_weights(self, epoch: int) -> Path:
+        """Return the path of the weights of an epoch."""
+        return self.path / f"kept-{epoch}.weights.h5"
+
+    def load_kept(self, model: "keras.Model", state: "State") -> None:
+        """Load the kept weights into a model."""
+        path = self.kept_weights(state.kept_epoch)
+        model.load_weights(self._checked(path.name, state.kept_sha256))
 
     def _checked(self, name: str, sha256: str) -> Path:
         path = self.path / name
@@ -306,7 +310,7 @@ def commit() -> str:
     return result.stdout.strip()
 
 
-def _some(examples: Examples, count: int) -> Examples:
+def some(examples: Examples, count: int) -> Examples:
     """Return at most `count` examples, drawn always alike."""
     if len(examples) <= count:
         return examples

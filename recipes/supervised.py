@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from recipes.data import Examples, Splits, load_data
 from recipes.data.pipeline import balanced_weights, batches, training_batches
-from recipes.data.splits import content_hashes, divide, strata_of
 from recipes.evaluation import MAIN_METRIC, answers, figures, plot_confusion, plot_history
 from recipes.recipe import LOSSES, Recipe, optimizer
 from recipes.run import Run, State, commit, hardware
@@ -82,7 +81,7 @@ def train(
     if resume:
         return continue_run(Run(out), data, callbacks)
     data = data or load_data(recipe.data, **recipe.data_options)
-    data = limited(data, recipe.examples)
+    data = data.limited(recipe.examples)
     reconstructs = registry.architecture(recipe.model).task == "reconstruction"
     task = "reconstruction" if reconstructs else data.task
     seed_everything(recipe.seed)
@@ -108,7 +107,7 @@ def continue_run(
     recipe = run.config.recipe
     if data is None:
         data = load_data(recipe.data, **recipe.data_options)
-        data = limited(data, recipe.examples)
+    data = data.limited(recipe.examples)
     if data.fingerprint != run.config.dataset.fingerprint:
         raise InputError(
             f"the data {data.source!r} is not what {run.path} was started with: it has changed."
@@ -118,10 +117,11 @@ def continue_run(
     model = initial
     if recipe.precision != "float32":
         model = surgery.with_precision(initial, recipe.precision)
+    scaled = _scaled(data)
     for phase in phases(recipe):
         state = run.read_state() or State()
-        if state.epoch < phase.epochs.stop and not state.stopped:
-            _fit(model, run, data, phase, state, callbacks)
+        if state.epoch < phase.epochs.stop:
+            _fit(model, run, scaled, phase, state, callbacks)
     return _finish(run, run.load_initial(), data)
 
 
@@ -141,16 +141,36 @@ def seed_everything(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def limited(data: Splits, examples: int) -> Splits:
-    """Return the data with so many training examples, stratified; 0 for all."""
-    from dataclasses import replace
+def _scale(data: Splits) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of the training targets of a regression."""
+    values = data.train.targets.astype("float64")
+    deviation = values.std(axis=0)
+    return values.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
 
-    if not examples or examples >= len(data.train):
+
+def _scaled(data: Splits) -> Splits:
+    """Return the data with standardized targets, if they are quantities.
+
+    A target in the hundreds of thousands would keep an optimizer busy for ever with the size of
+    the weights; `_unscale_head` gives the finished model its units back.
+    """
+    if data.task != "regression":
         return data
-    share = examples / len(data.train)
-    hashes = content_hashes(data.train.inputs)
-    chosen = divide(hashes, strata_of(data.train.targets, data.task), [share])[1]
-    return replace(data, train=data.train.take(chosen))
+    mean, deviation = _scale(data)
+
+    def standardized(examples: Examples) -> Examples:
+        return Examples(examples.inputs, ((examples.targets - mean) / deviation).astype("float32"))
+
+    return replace(data, train=standardized(data.train), validation=standardized(data.validation))
+
+
+def _unscale_head(model: keras.Model, data: Splits) -> None:
+    """Put the targets' mean and deviation into the linear output layer of a regression."""
+    if data.task != "regression":
+        return
+    mean, deviation = _scale(data)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel * deviation, bias * deviation + mean])
 
 
 def _arguments(recipe: Recipe, data: Splits, task: str) -> dict[str, Any]:
@@ -206,7 +226,7 @@ def _fit(
     """Train one phase from the state on disk, which every epoch renews."""
     recipe, task, classes = run.config.recipe, run.config.task, len(run.config.labels)
     if recipe.fine_tuning:
-        head = model.layers[-1]
+        head = next(layer for layer in reversed(model.layers) if layer.trainable_weights)
         surgery.freeze(model, lambda layer: layer is head or not phase.head_only)
     steps = math.ceil(len(data.train) / recipe.batch_size)
     loss: Any = recipe.loss or LOSSES[task]
@@ -245,7 +265,7 @@ def _fit(
         shuffle=False,
         callbacks=[
             *averaged,
-            Keeper(run, state, *averaged),
+            Keeper(run, state, phase.epochs, *averaged),
             keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
             *callbacks,
         ],
@@ -258,14 +278,19 @@ class Keeper(keras.callbacks.Callback):
     Args:
         run: where they are kept.
         state: as it was read; it is updated.
+        epochs: numbers of the phase's epochs.
         averaged: the callback that exchanges the weights for their moving average, if there is one.
     """
 
     def __init__(
-        self, run: Run, state: State, averaged: keras.callbacks.SwapEMAWeights | None = None
+        self,
+        run: Run,
+        state: State,
+        epochs: range,
+        averaged: keras.callbacks.SwapEMAWeights | None = None,
     ) -> None:
         super().__init__()
-        self.run, self.state, self.averaged = run, state, averaged
+        self.run, self.state, self.epochs, self.averaged = run, state, epochs, averaged
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Start the clock."""
@@ -285,22 +310,28 @@ class Keeper(keras.callbacks.Callback):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         state.history.append({"epoch": epoch + 1, **logs, "learning_rate": rate})
         figure = [logs.get("val_accuracy", 0.0), -logs["val_loss"]]
-        if recipe.keep == "last" or not state.best or figure > state.best:
+        before = state.kept_epoch
+        better = not state.best or figure > state.best
+        if better:
             state.best, state.best_epoch = figure, epoch + 1
-            self._write_weights()
-        waited = state.epoch - state.best_epoch
-        state.stopped = bool(recipe.patience) and waited >= recipe.patience
+        if better or recipe.keep == "last":
+            self._write_weights(epoch + 1)
+        waited = epoch + 1 - max(state.best_epoch, self.epochs.start)
+        if recipe.patience and waited >= recipe.patience:
+            state.epoch = self.epochs.stop  # what is left of this phase is left out
+            self.model.stop_training = True
         state.model = [np.asarray(v) for v in self.model.variables]
         state.optimizer = [np.asarray(v) for v in self.model.optimizer.variables]
         self.run.write_state(state)
-        self.model.stop_training = state.stopped
+        if before != state.kept_epoch:  # not earlier: the state on disk named them until now
+            self.run.kept_weights(before).unlink(missing_ok=True)
 
-    def _write_weights(self) -> None:
+    def _write_weights(self, epoch: int) -> None:
         if self.averaged:
             self.averaged.on_test_begin()
-        with whole_file(self.run.path / "best.weights.h5") as temporary:
+        with whole_file(self.run.kept_weights(epoch)) as temporary:
             self.model.save_weights(temporary)
-            self.state.best_sha256 = sha256_of(temporary)
+            self.state.kept_epoch, self.state.kept_sha256 = epoch, sha256_of(temporary)
         if self.averaged:
             self.averaged.on_test_end()
 
@@ -315,7 +346,8 @@ def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
 def _finish(run: Run, model: keras.Model, data: Splits) -> Run:
     """Measure the kept weights, the test set once, and write model, plots and card."""
     state, config = run.read_state() or State(), run.config
-    model.load_weights(run.best_weights(state))
+    run.load_kept(model, state)
+    _unscale_head(model, data)
     model.trainable = True
     plot_history(state.history, run.path / "learning_curve.png")
     splits = {"validation": data.validation, "test": data.test}
@@ -379,8 +411,8 @@ def _card(
         training=cards.Training(
             command=config.command,
             seed=config.recipe.seed,
-            epochs=state.epoch,
-            best_epoch=state.best_epoch,
+            epochs=len(state.history),
+            best_epoch=state.kept_epoch,
             seconds=round(state.seconds, 1),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             commit=commit(),

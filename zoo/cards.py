@@ -5,6 +5,7 @@ hash), so that a card edited by hand or cut short is refused with the name of th
 """
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,11 @@ class Weights(Frozen, frozen=True):
     url: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a file name that leads out of the card's folder."""
+        """Refuse what would lead out of the folders of the card and the cache."""
         if Path(self.file).name != self.file or self.file in {"", ".", ".."}:
             raise ValueError(f"`file` must be a plain file name, not {self.file!r}")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"`sha256` must be 64 hexadecimal digits, not {self.sha256!r}")
 
 
 class Dataset(Frozen, frozen=True):

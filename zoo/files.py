@@ -79,7 +79,11 @@ def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         if path.is_dir():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
             path.replace(old)
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except OSError:
+                old.replace(path)
+                raise
             shutil.rmtree(old)
         else:
             temporary.replace(path)

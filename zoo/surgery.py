@@ -28,6 +28,9 @@ def copy(model: keras.Model, **changes: Any) -> keras.Model:
     changes.setdefault("clone_function", _from_config)
     result = keras.models.clone_model(model, **changes)
     result.set_weights(model.get_weights())
+    for layer in result._flatten_layers():
+        if hasattr(layer, "finalize_state"):  # keeps constants beside its weights
+            layer.finalize_state()
     return result
 
 
@@ -43,7 +46,8 @@ def with_head(model: keras.Model, classes: int, activation: str | None = "softma
         InputError: the model ends in something else.
     """
     model = _functional(model)
-    if not isinstance(model.layers[-1], keras.layers.Dense) or model.layers[-1].name != HEAD:
+    last = model.layers[-1]
+    if len(model.outputs) != 1 or not isinstance(last, keras.layers.Dense) or last.name != HEAD:
         raise InputError(
             f"{model.name!r} does not end in a Dense layer named {HEAD!r}, so it cannot be given "
             "a new head."

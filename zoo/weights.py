@@ -70,7 +70,12 @@ def fetch(weights: Weights, folder: Path) -> Path:
         return _checked(beside, weights)
     cached = home() / "weights" / weights.sha256 / weights.file
     if cached.is_file():
-        return _checked(cached, weights)
+        try:
+            return _checked(cached, weights)
+        except InputError:
+            if weights.url is None or offline():
+                raise
+            cached.unlink(missing_ok=True)  # the cache is ours: it is fetched again
     if weights.url is None:
         raise InputError(f"the weight file {beside} is missing, and its card names no address.")
     if offline():

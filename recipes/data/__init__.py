@@ -24,6 +24,7 @@ def load_data(
     drop: Sequence[str] = (),
     strict: bool = False,
     download: bool = False,
+    encoder: Encoder | None = None,
 ) -> Splits:
     """Load a data set, divided into train, validation and test.
 
@@ -40,6 +41,7 @@ def load_data(
         drop: columns of a table to leave out.
         strict: raise at a broken picture or a row without target; default: leave it out and name
             it in `Splits.skipped`.
+        encoder: of the run whose model shall read a table: its columns, medians and categories.
         download: allow a named set to be downloaded. Nothing is downloaded unless this is set.
 
     Returns:
@@ -60,7 +62,7 @@ def load_data(
     if path.is_dir():
         return image_folder(path, shape, strict)
     if path.is_file() and path.suffix in {".csv", ".tsv"}:
-        return table(path, target, task, drop, strict)
+        return table(path, target, task, drop, strict, encoder=encoder)
     if path.exists():
         raise InputError(f"{path} is neither a folder of pictures nor a .csv or .tsv file.")
     raise unknown(str(source), SOURCES, "file, folder or data set")

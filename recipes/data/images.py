@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import tempfile
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from recipes.data.splits import Examples, Splits, divide
+from recipes.data.splits import Examples, Splits, divide, mapped
 from zoo.errors import InputError
 from zoo.registry import natural_key
 
@@ -36,19 +34,31 @@ def read_image(path: str | os.PathLike[str], shape: Sequence[int]) -> np.ndarray
     Raises:
         InputError: the file is missing, no picture, or damaged.
     """
-    height, width, channels = shape
-    if channels not in (1, 3):
-        raise InputError(f"pictures have 1 or 3 channels; a model with {channels} cannot read one.")
+    if shape[2] not in (1, 3):
+        raise InputError(f"pictures have 1 or 3 channels; a model with {shape[2]} cannot read one.")
+    return _fit(_open(path), shape)
+
+
+def _open(path: str | os.PathLike[str]) -> Image.Image:
+    """Decode a picture to 8 bits, the right way up."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as file:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = _eight_bits(ImageOps.exif_transpose(file))
+        with Image.open(path) as file:
+            if Image.MAX_IMAGE_PIXELS and file.width * file.height > Image.MAX_IMAGE_PIXELS:
+                raise InputError(f"{path} is too large a picture: {file.width}×{file.height}.")
+            return _eight_bits(ImageOps.exif_transpose(file))
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"there is no picture at {path}.") from None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise InputError(f"{path} cannot be read as a picture: {error}") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise InputError(f"{path} is too large a picture: {error}") from None
+
+
+def _fit(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
+    """Bring a picture to a shape."""
+    height, width, channels = shape
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -100,6 +110,7 @@ def image_folder(
     inputs, hashes = inputs[: len(kept)], hashes[kept]
     for number, label in enumerate(labels):
         _enough(label, hashes[targets == number], folder, skipped)
+    part = _without_copies(part, hashes, [files[i][2] for i in kept], skipped)
     examples = Examples(inputs, targets)
     # Where a part has a folder of its own, nothing is taken from the training pictures for it.
     shares = [0.0 if number in roots else f for number, f in enumerate(fractions, start=1)]
@@ -129,18 +140,16 @@ def _read_all(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the readable pictures without gaps, a hash per file (b"" if none), and complaints."""
     size = (len(files), *shape)
-    if np.prod(size, dtype="int64") > _IN_MEMORY:
-        inputs: np.ndarray = np.memmap(tempfile.TemporaryFile(), "uint8", shape=size)  # noqa: SIM115
-    else:
-        inputs = np.empty(size, "uint8")
+    inputs = mapped(size) if np.prod(size, dtype="int64") > _IN_MEMORY else np.empty(size, "uint8")
     hashes = np.zeros(len(files), "S32")
     skipped: list[str] = []
 
     def read(file: Path) -> tuple[np.ndarray, bytes] | InputError:
         try:
-            image = read_image(file, shape)
-            content = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
-            return image, content.encode()
+            picture = _open(file)
+            facts = f"{picture.mode} {picture.size}".encode()  # pixels alone know no width
+            content = hashlib.blake2b(facts + picture.tobytes(), digest_size=16).hexdigest()
+            return _fit(picture, shape), content.encode()
         except InputError as error:
             return error
 
@@ -155,6 +164,19 @@ def _read_all(
             inputs[count], hashes[number] = result
             count += 1
     return inputs, hashes, skipped
+
+
+def _without_copies(
+    part: np.ndarray, hashes: np.ndarray, files: list[Path], skipped: list[str]
+) -> np.ndarray:
+    """Leave out, as part −1, what also stands in a part that is there to measure with."""
+    part = part.copy()
+    for measuring, others in ((2, (0, 1)), (1, (0,))):
+        copies = np.isin(hashes, hashes[part == measuring]) & np.isin(part, others)
+        skipped += [f"{files[i]}: the same picture stands in another split" for i in
+                    np.flatnonzero(copies)]  # fmt: skip
+        part[copies] = -1
+    return part
 
 
 def _enough(label: str, hashes: np.ndarray, folder: Path, skipped: list[str]) -> None:

@@ -1,8 +1,9 @@
 """Examples in memory, and how they are divided."""
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,8 +31,14 @@ class Examples:
         return len(self.inputs)
 
     def take(self, indices: np.ndarray) -> "Examples":
-        """Return the examples at `indices`."""
-        return Examples(self.inputs[indices], self.targets[indices])
+        """Return the examples at `indices`; what was mapped from a file stays in a file."""
+        if not isinstance(self.inputs, np.memmap):
+            return Examples(self.inputs[indices], self.targets[indices])
+        inputs = mapped((len(indices), *self.inputs.shape[1:]))
+        for start in range(0, len(indices), 1024):
+            part = indices[start : start + 1024]
+            inputs[start : start + len(part)] = self.inputs[part]
+        return Examples(inputs, self.targets[indices])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +79,20 @@ class Splits:
         train, validation, test = map(examples.take, parts)
         return cls(train, validation, test, **facts)
 
+    def limited(self, examples: int) -> "Splits":
+        """Return the data with exactly so many training examples, stratified; 0 for all."""
+        if not examples or examples >= len(self.train):
+            return self
+        strata = strata_of(self.train.targets, self.task)
+        values, sizes = np.unique(strata, return_counts=True)
+        shares = sizes * (examples / len(strata))
+        quotas = np.floor(shares).astype(int)
+        for index in np.argsort(quotas - shares, kind="stable")[: examples - quotas.sum()]:
+            quotas[index] += 1
+        by_hash = np.argsort(content_hashes(self.train.inputs), kind="stable")
+        chosen = [by_hash[strata[by_hash] == v][:n] for v, n in zip(values, quotas, strict=True)]
+        return replace(self, train=self.train.take(np.sort(np.concatenate(chosen))))
+
     @property
     def features(self) -> list[str]:
         """Names of a table's features, in order; empty for images."""
@@ -101,6 +122,11 @@ class Splits:
         if split not in SPLITS:
             raise InputError(f"there is no split {split!r}; known: {', '.join(SPLITS)}.")
         return getattr(self, split)
+
+
+def mapped(shape: tuple[int, ...]) -> np.ndarray:
+    """Return a uint8 array in a temporary file, for what is too large for memory."""
+    return np.memmap(tempfile.TemporaryFile(), "uint8", shape=shape)  # it lives with the array
 
 
 def content_hashes(*arrays: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ def table(
     drop: Sequence[str] = (),
     strict: bool = False,
     fractions: tuple[float, float] = (0.15, 0.15),
+    encoder: Encoder | None = None,
 ) -> Splits:
     """Load a CSV or TSV file.
 
@@ -50,6 +51,7 @@ def table(
         drop: columns to leave out.
         strict: raise at a row without target, in place of leaving it out.
         fractions: shares of validation and test.
+        encoder: how the columns become features; default: fitted on the training rows.
 
     Returns:
         The splits; their `encoder` was fitted on the training rows.
@@ -73,9 +75,9 @@ def table(
     rows = rows[~wanting].drop(columns=list(drop)).reset_index(drop=True)
     if rows.shape[1] < 2:
         raise InputError(f"{path} has no column beside the target {target!r}.")
-    # Line by line as text: the same row is the same content whatever pandas makes of its types.
-    lines = rows.to_csv(index=False, header=False).encode().splitlines()
-    hashes = np.array([hashlib.blake2b(li, digest_size=16).hexdigest() for li in lines], "S32")
+    # As text: the same row is the same content whatever pandas makes of its types.
+    texts = ("\x1f".join(map(str, row)).encode() for row in rows.itertuples(index=False))
+    hashes = np.array([hashlib.blake2b(t, digest_size=16).hexdigest() for t in texts], "S32")
     task, labels, targets = _targets(rows.pop(target), task, path)
     parts = divide(hashes, strata_of(targets, task), fractions)
     for number, label in enumerate(labels):
@@ -87,7 +89,7 @@ def table(
             )
     if not all(map(len, parts)):
         raise InputError(f"{path} has too few rows to divide: {len(rows)}.")
-    encoder = Encoder.fit(rows.iloc[parts[0]])
+    encoder = encoder or Encoder.fit(rows.iloc[parts[0]])
     examples = Examples(encoder.encode(rows), targets)
     return Splits.of(
         examples,

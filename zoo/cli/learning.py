@@ -185,6 +185,10 @@ def reproduce(
     if download:
         recipe = _replaced(recipe, {"data_options": {**recipe.data_options, "download": True}})
     place = out or Path("runs") / f"{name}-again"
+    if _unfinished(place):
+        earlier = recipes.Run(place)
+        if earlier.finished or earlier.config.recipe != recipe:
+            raise InputError(f"{place} holds another run: name another place (--out).")
     run = recipes.train(
         recipe, place, data=_loaded(recipe), resume=_unfinished(place), callbacks=[_bar(recipe)]
     )
@@ -245,12 +249,11 @@ def _unfinished(path: Path) -> bool:
 
 def _loaded(recipe: "Recipe") -> "Splits":
     from recipes.data import load_data
-    from recipes.supervised import limited
 
     with output.progress.status(f"reading {recipe.data}"):
         data = load_data(recipe.data, **recipe.data_options)
     options.report_skipped(data)
-    return limited(data, recipe.examples)
+    return data
 
 
 def _bar(recipe: "Recipe") -> Any:

@@ -117,6 +117,7 @@ def _samples(card: "Card", data: str | None, given: dict[str, Any]) -> dict[str,
     """Return test samples and calibration inputs, from the data named or the card's own."""
     from export.exporting import targets_of
     from recipes.data import load_data
+    from recipes.run import some
     from zoo.errors import InputError
 
     shape = [n or 0 for n in card.input.shape] if len(card.input.shape) == 3 else None
@@ -131,7 +132,7 @@ def _samples(card: "Card", data: str | None, given: dict[str, Any]) -> dict[str,
     targets: Any = targets_of(test.inputs, test.targets, card.task)
     if card.task == "classification" and list(splits.labels) != card.labels:
         targets = None  # other classes: the answers can be compared, not judged
-    return {"samples": (test.inputs, targets), "calibration": splits.train.inputs[:256]}
+    return {"samples": (test.inputs, targets), "calibration": some(splits.train, 256).inputs}
 
 
 def _print(title: str, report: Any) -> None:

@@ -8,7 +8,7 @@ https://doi.org/10.1126/science.1127647
 https://doi.org/10.1145/1390156.1390294
 
 Deviations: the denoising one takes clean or noisy images and adds no noise itself: the noise comes
-from the data pipeline (`augment=("noise",)` in a recipe), so that none is left in an export.
+from the data pipeline (`augment={"noise": 0.2}` in a recipe), so that none is left in an export.
 """
 
 import math

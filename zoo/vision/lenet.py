@@ -138,7 +138,7 @@ def squash(x: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="zoo")
 class Subsampling(layers.Layer):
-    """Sums 2×2 points, times a trainable coefficient, plus a bias, per map; then squashes.
+    """Averages 2×2 points, times a trainable coefficient, plus a bias, per map; then squashes.
 
     - input: `(batch, height, width, channels)`
     - output: `(batch, height // 2, width // 2, channels)`
@@ -192,7 +192,7 @@ class PartialConvolution(layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the connected kernels."""
-        channels = input_shape[-1]
+        channels = int(input_shape[-1] or 0)
         filters = len(self.connections)
         pairs = [(i, o) for o, seen in enumerate(self.connections) for i in seen]
         # LeCun's initialization: deviation by the number of inputs of each unit.
