@@ -72,6 +72,8 @@ def evaluate(
         shape = network.input_shape[1:]
         if len(shape) == 3:
             data_options["shape"] = shape
+        else:
+            data_options.setdefault("task", task or (card.task if card else None))
         data = load_data(data, **data_options)  # type: ignore[arg-type]
     if data.shape != tuple(network.input_shape[1:]):
         raise InputError(

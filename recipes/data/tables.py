@@ -85,7 +85,8 @@ def table(
         if different < 3:
             raise InputError(
                 f"{path} has {different} different row(s) with {target!r} {label!r}: training, "
-                "validation and test need one each, so give it at least three."
+                "validation and test need one each, so give it at least three; or, if the "
+                "target is a quantity, say so (task='regression', --task regression)."
             )
     if not all(map(len, parts)):
         raise InputError(f"{path} has too few rows to divide: {len(rows)}.")

@@ -50,9 +50,14 @@ def test_what_stands_there_is_kept_unless_asked(lenet: keras.Model, tmp_path: Pa
     (out / "precious").write_text("mine")
     with pytest.raises(InputError, match="exists already"):
         export(lenet, out, "saved_model", samples=(IMAGES, None))
+    with pytest.raises(InputError, match="is no artifact"):
+        export(lenet, out, "saved_model", samples=(IMAGES, None), overwrite=True)
     assert (out / "precious").read_text() == "mine"
+    (out / "precious").unlink()
+    export(lenet, out, "saved_model", samples=(IMAGES, None))
+    (out / "older").write_text("of the artifact")
     export(lenet, out, "saved_model", samples=(IMAGES, None), overwrite=True)
-    assert not (out / "precious").exists()
+    assert not (out / "older").exists()
     assert (out / "model.json").is_file()
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
@@ -65,10 +70,10 @@ def test_a_failed_check_leaves_nothing_and_replaces_nothing(
         export(lenet, out, samples=(IMAGES, None), tolerance=-1.0)
     assert list(tmp_path.iterdir()) == []
     out.mkdir()
-    (out / "older").write_text("good")
+    (out / "model.json").write_text("good")
     with pytest.raises(CheckFailed):
         export(lenet, out, samples=(IMAGES, None), tolerance=-1.0, overwrite=True)
-    assert (out / "older").read_text() == "good"
+    assert (out / "model.json").read_text() == "good"
 
 
 def test_a_folder_that_cannot_be_made_is_named(lenet: keras.Model, tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ import zoo
 from recipes import Recipe, Run, Splits, evaluate, train
 from recipes.data import Examples
 from recipes.run import State
-from recipes.supervised import limited
 from zoo import CheckFailed, InputError, cards
 from zoo.files import sha256_of
 
@@ -196,7 +195,7 @@ def test_a_run_that_ended_between_its_best_weights_and_its_state_resumes_exactly
     assert_same(train(brief(), tmp_path / "run", data=few_digits, resume=True), straight)
 
 
-@pytest.mark.parametrize("name", ["initial.keras", "best.weights.h5"])
+@pytest.mark.parametrize("name", ["initial.keras", "kept-1.weights.h5"])
 def test_a_run_is_not_finished_from_a_changed_file(
     few_digits: Splits, brief: Brief, tmp_path: Path, name: str
 ):
@@ -215,9 +214,9 @@ def test_a_state_goes_through_its_file_unchanged(short_run: Run, tmp_path: Path)
     shutil.copytree(short_run.path, tmp_path / "run")
     run = Run(tmp_path / "run")
     state = state_of(run)
-    run.write_state(replace(state, epoch=7, best=[0.1, -1 / 3], stopped=True))
+    run.write_state(replace(state, epoch=7, best=[0.1, -1 / 3], kept_epoch=5))
     again = state_of(run)
-    assert (again.epoch, again.best, again.stopped) == (7, [0.1, -1 / 3], True)
+    assert (again.epoch, again.best, again.kept_epoch) == (7, [0.1, -1 / 3], 5)
     assert again.history == state.history
     assert_equal(again.model + again.optimizer, state.model + state.optimizer)
 
@@ -249,8 +248,9 @@ def test_patience_stops_a_training_that_does_not_get_better(
     recipe = brief(optimizer="sgd", learning_rate=STILL, epochs=6, patience=2, keep=keep)
     run = train(recipe, tmp_path / "run", data=few_digits)
     state = state_of(run)
-    assert state.stopped
-    assert state.epoch == run.card.training.epochs == 3
+    assert state.epoch == 6
+    assert len(state.history) == run.card.training.epochs == 3
+    assert run.card.training.best_epoch == (1 if keep == "best" else 3)
 
 
 def test_the_best_epoch_is_kept(few_digits: Splits, brief: Brief, tmp_path: Path):
@@ -364,14 +364,14 @@ def test_a_learning_rate_far_too_high_is_told(few_digits: Splits, brief: Brief, 
 
 
 def test_examples_are_limited_class_by_class(digits: Splits):
-    few = limited(digits, 200)
-    assert len(few.train) == pytest.approx(200, abs=5)
+    few = digits.limited(200)
+    assert len(few.train) == 200
     whole = np.bincount(digits.train.targets) * 200 / len(digits.train)
     np.testing.assert_allclose(np.bincount(few.train.targets), whole, atol=1)
     assert few.sizes["test"] == digits.sizes["test"]
-    assert limited(digits, 200).fingerprint == few.fingerprint
-    assert limited(digits, 0) is digits
-    assert limited(digits, 10**6) is digits
+    assert few.limited(200) is few
+    assert digits.limited(0) is digits
+    assert digits.limited(10**6) is digits
 
 
 def test_limited_examples_are_what_a_run_learns_from_and_resumes_with(

@@ -28,6 +28,7 @@ def train(
     ] = None,
     data: options.Data = None,
     target: options.Target = None,
+    task: options.Task = None,
     drop: options.Drop = None,
     out: Out = None,
     resume: Resume = False,
@@ -53,7 +54,7 @@ def train(
     fields = options.settings(
         set_, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
     )
-    given = options.data_options(target, drop, strict, download)
+    given = options.data_options(target, task, drop, strict, download)
     if name in recipes.RECIPES:
         fields |= {"data": data} if data else {}
         recipe = _replaced(recipes.RECIPES[name], fields | {"data_options": given})
@@ -79,6 +80,7 @@ def finetune(
     ] = None,
     data: options.Data = None,
     target: options.Target = None,
+    task: options.Task = None,
     drop: options.Drop = None,
     out: Out = None,
     resume: Resume = False,
@@ -117,7 +119,7 @@ def finetune(
         seed=seed,
     )
     _checked(Recipe, {"model": model, "data": data, "epochs": 1, **fields})
-    given = options.data_options(target, drop, strict, download)
+    given = options.data_options(target, task, drop, strict, download)
     if len(shape) == 3:
         given["shape"] = list(shape)
     splits = load_data(data, **given)
@@ -139,6 +141,7 @@ def evaluate(
     data: options.Data = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     target: options.Target = None,
+    task: options.Task = None,
     drop: options.Drop = None,
     strict: options.Strict = False,
     download: options.Download = False,
@@ -151,7 +154,7 @@ def evaluate(
     output.start_tensorflow()
     import recipes
 
-    given = options.data_options(target, drop, strict, download)
+    given = options.data_options(target, task, drop, strict, download)
     metrics = recipes.evaluate(model, data, split, **given)
     if json:
         output.emit({"model": model, "data": data, "split": split, "metrics": metrics})

@@ -16,6 +16,10 @@ Data = Annotated[
     typer.Option(help="A data set's name, a folder of class folders of pictures, or a .csv file."),
 ]
 Target = Annotated[str | None, typer.Option(help="The column of a table that is to be predicted.")]
+Task = Annotated[
+    str | None,
+    typer.Option(help="classification or regression, where a table's target leaves it open."),
+]
 Drop = Annotated[list[str] | None, typer.Option(help="A column of a table to leave out.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at a broken picture or row, in place of skipping it.")
@@ -32,10 +36,14 @@ Set = Annotated[
 
 
 def data_options(
-    target: str | None, drop: list[str] | None, strict: bool, download: bool
+    target: str | None,
+    task: str | None = None,
+    drop: list[str] | None = None,
+    strict: bool = False,
+    download: bool = False,
 ) -> dict[str, Any]:
     """Return the arguments of `load_data` that were given."""
-    given = {"target": target, "drop": drop, "strict": strict, "download": download}
+    given = {"target": target, "task": task, "drop": drop, "strict": strict, "download": download}
     return {name: value for name, value in given.items() if value}
 
 

@@ -23,6 +23,7 @@ def export(
     ] = "float32",
     data: options.Data = None,
     target: options.Target = None,
+    task: options.Task = None,
     drop: options.Drop = None,
     batch: Annotated[int | None, typer.Option(help="A fixed batch; default: any.")] = None,
     verify: Annotated[
@@ -46,7 +47,7 @@ def export(
     with output.progress.status(f"exporting {model} as {format} {quantize}"):
         given: dict[str, Any] = {}
         if (verify or quantize == "int8") and (data or not _keeps_samples(model)):
-            given = _samples(found, data, options.data_options(target, drop, False, False))
+            given = _samples(found, data, options.data_options(target, task, drop))
         artifact = exporting.export(
             model,
             out,
@@ -76,6 +77,7 @@ def verify(
     ] = None,
     data: options.Data = None,
     target: options.Target = None,
+    task: options.Task = None,
     drop: options.Drop = None,
     tolerance: Tolerance = 1e-4,
     max_drop: MaxDrop = 1.0,
@@ -97,7 +99,7 @@ def verify(
     with output.progress.status(f"comparing {artifact} with {source}"):
         samples = None if data else kept_samples(source, found.task)
         if samples is None:
-            given = options.data_options(target, drop, False, False)
+            given = options.data_options(target, task, drop)
             samples = _samples(found, data, given)["samples"]
         report = exporting.verify(artifact, source, samples)
     if json:
