@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -180,7 +182,7 @@ def kept_samples(folder: str | os.PathLike[str], task: str, part: str = "test") 
     try:
         with np.load(path, allow_pickle=False) as file:
             inputs, targets = file[f"{part}_inputs"], file[f"{part}_targets"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} is damaged: {error}") from None
     return inputs, targets_of(inputs, targets, task)
 

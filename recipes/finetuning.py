@@ -70,7 +70,7 @@ def finetune(
     card = None
     if not isinstance(model, keras.Model):
         card = cards.read(weights.model_folder(model) / cards.FILE)
-    source = model if isinstance(model, keras.Model) else load(model)
+    source = surgery.functional(model if isinstance(model, keras.Model) else load(model))
     shape = tuple(source.input_shape[1:])
     options: dict[str, Any] = dict(data_options or {})
     if not isinstance(data, Splits):
@@ -89,6 +89,7 @@ def finetune(
         batch_size=batch_size,
         **settings,
     )
+    data = data.limited(recipe.examples)
     seed_everything(recipe.seed)
     task = "reconstruction" if card and card.task == "reconstruction" else data.task
     learner = _fitted(source, data, task, list(card.labels) if card else None)

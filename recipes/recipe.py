@@ -103,6 +103,13 @@ class Recipe(Frozen, frozen=True):
         ):
             if getattr(self, field) not in choices:
                 raise unknown(getattr(self, field), choices, field)
+        for name in self.augment:
+            if name not in AUGMENTATIONS:
+                raise unknown(name, AUGMENTATIONS, "augment")
+        try:
+            keras.losses.get(self.loss or None)
+        except ValueError:
+            raise InputError(f"loss: Keras has no {self.loss!r}.") from None
         for field in ("epochs", "batch_size", "learning_rate", "head_learning_rate"):
             if not getattr(self, field) > 0:
                 raise InputError(f"{field} must be above 0, not {getattr(self, field)}.")
@@ -130,6 +137,8 @@ def optimizer(recipe: Recipe, learning_rate: float, schedule: str, steps: int) -
     }
     if recipe.ema:
         settings |= {"use_ema": True, "ema_momentum": recipe.ema}
+    if recipe.optimizer == "muon":  # it trains biases and the like by an Adam of its own
+        settings["adam_weight_decay"] = recipe.weight_decay
     made = keras.optimizers.get({"class_name": recipe.optimizer, "config": settings})
     if recipe.precision == "mixed_float16":  # small gradients would vanish
         return keras.optimizers.LossScaleOptimizer(made)
@@ -151,18 +160,9 @@ def check(recipe: Recipe, task: str, shape: Sequence[int]) -> None:
         raise InputError(f"label smoothing and class weights are for classes, not for {task}.")
     if recipe.label_smoothing and recipe.loss not in ("", LOSSES["classification"]):
         raise InputError(f"label smoothing does not go with the loss {recipe.loss!r}.")
-    try:
-        keras.losses.get(recipe.loss or LOSSES[task])
-    except ValueError:
-        raise InputError(f"Keras has no loss {recipe.loss!r}.") from None
-    for name in recipe.augment:
-        if name not in AUGMENTATIONS:
-            raise unknown(name, AUGMENTATIONS, "augmentation")
     if len(shape) != 3 and (recipe.augment or task == "reconstruction"):
         what = "augmentation" if recipe.augment else f"{recipe.model!r}"
         raise InputError(f"{what} needs images, and these examples are rows of a table.")
-    if task == "reconstruction" and "mixup" in recipe.augment:
-        raise InputError("mixup blends targets, and a reconstruction has none of its own.")
 
 
 def learning_rates(
@@ -183,7 +183,7 @@ def learning_rates(
         limits = [steps // 2, steps * 3 // 4]
         return schedules.PiecewiseConstantDecay(limits, [rate, rate / 10, rate / 100])
     if schedule == "exponential":
-        return schedules.ExponentialDecay(rate, falling, 0.01)
+        return schedules.ExponentialDecay(rate, steps, 0.01)
     if schedule == "cosine" and not rising:
         return schedules.CosineDecay(rate, falling)
     if schedule == "cosine":

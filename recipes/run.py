@@ -20,9 +20,11 @@ import platform
 import shlex
 import subprocess
 import sys
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -207,7 +209,7 @@ class Run:
         try:
             with np.load(self.path / "samples.npz", allow_pickle=False) as file:
                 return Examples(file[f"{part}_inputs"], file[f"{part}_targets"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile, EOFError, zlib.error) as error:
             raise InputError(f"{self.path / 'samples.npz'} is damaged: {error}") from None
 
     def load_initial(self) -> "keras.Model":
@@ -252,7 +254,15 @@ class Run:
                 for name in ("model", "optimizer"):
                     count = sum(key.startswith(f"{name}/") for key in file.files)
                     setattr(state, name, [file[f"{name}/{i}"] for i in range(count)])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            BadZipFile,
+            EOFError,
+            zlib.error,
+        ) as error:
             raise InputError(f"{path} is damaged: {error}") from None
         return state
 

@@ -24,7 +24,7 @@ def copy(model: keras.Model, **changes: Any) -> keras.Model:
     Raises:
         InputError: the model is not built from the functional API.
     """
-    model = _functional(model)
+    model = functional(model)
     changes.setdefault("clone_function", _from_config)
     result = keras.models.clone_model(model, **changes)
     result.set_weights(model.get_weights())
@@ -45,7 +45,7 @@ def with_head(model: keras.Model, classes: int, activation: str | None = "softma
     Raises:
         InputError: the model ends in something else.
     """
-    model = _functional(model)
+    model = functional(model)
     last = model.layers[-1]
     if len(model.outputs) != 1 or not isinstance(last, keras.layers.Dense) or last.name != HEAD:
         raise InputError(
@@ -67,7 +67,7 @@ def with_input_shape(model: keras.Model, shape: Sequence[int]) -> keras.Model:
     Raises:
         InputError: the model takes no image, or another number of channels.
     """
-    model = _functional(model)
+    model = functional(model)
     own = tuple(model.inputs[0].shape[1:])
     shape = tuple(shape)
     if own == shape:
@@ -95,7 +95,7 @@ def with_precision(model: keras.Model, policy: str) -> keras.Model:
 
     The layers that take raw inputs and those that give the outputs stay in float32, or come to it.
     """
-    model = _functional(model)
+    model = functional(model)
     last = max((i for i, layer in enumerate(model.layers) if layer.weights), default=0)
     outputs = set(model.layers[last:])
 
@@ -123,7 +123,7 @@ def freeze(model: keras.Model, train: Callable[[keras.Layer], bool]) -> None:
             layer.trainable = False
 
 
-def _functional(model: keras.Model) -> keras.Model:
+def functional(model: keras.Model) -> keras.Model:
     """Return the model as a functional one; a `Sequential` becomes one of the same layers."""
     if isinstance(model, keras.Sequential) and model.built:
         return keras.Model(model.inputs[0], model.outputs[0], name=model.name)

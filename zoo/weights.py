@@ -70,12 +70,7 @@ def fetch(weights: Weights, folder: Path) -> Path:
         return _checked(beside, weights)
     cached = home() / "weights" / weights.sha256 / weights.file
     if cached.is_file():
-        try:
-            return _checked(cached, weights)
-        except InputError:
-            if weights.url is None or offline():
-                raise
-            cached.unlink(missing_ok=True)  # the cache is ours: it is fetched again
+        return _checked(cached, weights)
     if weights.url is None:
         raise InputError(f"the weight file {beside} is missing, and its card names no address.")
     if offline():
@@ -104,13 +99,14 @@ def offline() -> bool:
 
 
 def _checked(path: Path, weights: Weights) -> Path:
+    cure = " Delete it to have it fetched again." if weights.url else ""
     size = path.stat().st_size
     if size != weights.bytes:
         raise InputError(
-            f"the weight file {path} is damaged: it has {size} bytes, not {weights.bytes}."
+            f"the weight file {path} is damaged: it has {size} bytes, not {weights.bytes}.{cure}"
         )
     if sha256_of(path) != weights.sha256:
-        raise InputError(f"the weight file {path} is damaged: its SHA-256 is not the card's.")
+        raise InputError(f"the weight file {path} is damaged: its SHA-256 is not the card's.{cure}")
     return path
 
 

@@ -61,7 +61,7 @@ def load_data(
     path = Path(source)
     if path.is_dir():
         return image_folder(path, shape, strict)
-    if path.is_file() and path.suffix in {".csv", ".tsv"}:
+    if path.is_file() and path.suffix.lower() in {".csv", ".tsv"}:
         return table(path, target, task, drop, strict, encoder=encoder)
     if path.exists():
         raise InputError(f"{path} is neither a folder of pictures nor a .csv or .tsv file.")

@@ -61,7 +61,7 @@ class Encoder(Frozen, frozen=True):
                     Column(name=name, fill=float(values.median()), flag=bool(values.isna().any()))
                 )
                 continue
-            categories = sorted(values.dropna().astype(str).unique(), key=natural_key)
+            categories = sorted(_texts(values.dropna()).unique(), key=natural_key)
             if len(categories) > _MOST_CATEGORIES:
                 raise InputError(
                     f"the column {name!r} has {len(categories)} different texts, such as "
@@ -93,7 +93,7 @@ class Encoder(Frozen, frozen=True):
             (column.name, value)
             for column in self.columns
             if column.categories and column.name in rows
-            for value in sorted(set(rows[column.name].dropna().astype(str)))
+            for value in sorted(set(_texts(rows[column.name].dropna())))
             if value not in column.categories
         ]
 
@@ -111,7 +111,7 @@ class Encoder(Frozen, frozen=True):
                 raise unknown(column.name, map(str, rows.columns), "column")
             values = rows[column.name]
             if column.categories:
-                text = values.astype(str).to_numpy()
+                text = _texts(values).to_numpy()
                 encoded += [text == category for category in column.categories]
                 continue
             numbers = pd.to_numeric(values, errors="coerce").replace([np.inf, -np.inf], np.nan)
@@ -124,3 +124,10 @@ class Encoder(Frozen, frozen=True):
             encoded.append(numbers.fillna(column.fill).to_numpy())
             encoded += [numbers.isna().to_numpy()] * column.flag
         return np.stack(encoded, axis=1).astype("float32")
+
+
+def _texts(values: pd.Series) -> pd.Series:
+    """Return values as texts; whole numbers without ".0", whatever pandas made of them."""
+    if pd.api.types.is_float_dtype(values) and (values.dropna() == values.dropna().round()).all():
+        values = values.astype("Int64")
+    return values.astype(str)

@@ -34,8 +34,6 @@ def read_image(path: str | os.PathLike[str], shape: Sequence[int]) -> np.ndarray
     Raises:
         InputError: the file is missing, no picture, or damaged.
     """
-    if shape[2] not in (1, 3):
-        raise InputError(f"pictures have 1 or 3 channels; a model with {shape[2]} cannot read one.")
     return _fit(_open(path), shape)
 
 
@@ -59,6 +57,8 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
 def _fit(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
     """Bring a picture to a shape."""
     height, width, channels = shape
+    if channels not in (1, 3):
+        raise InputError(f"pictures have 1 or 3 channels; a model with {channels} cannot read one.")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -102,7 +102,7 @@ def image_folder(
         for part, root in roots.items()
         for number, label in enumerate(labels)
         for file in sorted(p for p in (root / label).rglob("*") if p.is_file())
-        if not file.name.startswith(".")
+        if not any(name.startswith(".") for name in file.relative_to(root / label).parts)
     ]
     inputs, hashes, skipped = _read_all([file for *_, file in files], shape, strict)
     kept = np.flatnonzero(hashes != b"")
@@ -117,6 +117,9 @@ def image_folder(
     given = [np.flatnonzero(part == number) for number in range(3)]
     drawn = [given[0][i] for i in divide(hashes[given[0]], targets[given[0]], shares)]
     indices = [drawn[0], *(given[n] if n in roots else drawn[n] for n in (1, 2))]
+    for number, label in enumerate(labels):
+        if number not in targets[indices[0]]:
+            raise InputError(f"the class {label!r} in {folder} has no pictures to learn from.")
     for name, chosen in zip(("train", "validation", "test"), indices, strict=True):
         if not len(chosen):
             raise InputError(f"{folder} leaves no picture for the {name} split.")
@@ -192,8 +195,9 @@ def _enough(label: str, hashes: np.ndarray, folder: Path, skipped: list[str]) ->
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit and floating grey pictures to 8 bits, which `convert` would clip."""
     if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, "float32")
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0 if values.max() > 1 else 1.0
+        values = np.nan_to_num(np.asarray(image, "float32"))
+        deep = image.mode.startswith("I;16") or values.max(initial=0) > 255
+        top = 65535.0 if deep else 255.0 if values.max() > 1 else 1.0
         return Image.fromarray(np.clip(values / top * 255, 0, 255).round().astype("uint8"))
     return image.copy() if image.readonly else image
 

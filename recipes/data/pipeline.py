@@ -105,6 +105,8 @@ def balanced_weights(targets: np.ndarray, classes: int) -> list[float]:
 def _gather(examples: Examples, task: str, classes: int) -> Callable[..., Any]:
     """Return indices -> (inputs, targets), by NumPy: the arrays may be mapped from a file."""
     inputs, targets = examples.inputs, examples.targets
+    if task == "reconstruction":  # the inputs are its targets, once they are augmented
+        targets = np.zeros((len(inputs), 1), "float32")
     if task == "classification":
         targets = np.eye(classes, dtype="float32")[targets]
 

@@ -22,7 +22,9 @@ def read_rows(path: Path) -> pd.DataFrame:
         InputError: it is missing, empty, or no table.
     """
     try:
-        rows = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
+        rows = pd.read_csv(
+            path, sep="\t" if path.suffix.lower() == ".tsv" else ",", index_col=False
+        )
     except FileNotFoundError:
         raise InputError(f"there is no table at {path}.") from None
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
@@ -63,6 +65,8 @@ def table(
     for name in [*drop, *([target] if target else [])]:
         if name not in rows:
             raise unknown(name, rows.columns, f"column of {path}")
+    if target in drop:
+        raise InputError(f"the column {target!r} cannot be the target and be dropped.")
     if target is None:
         raise InputError(
             f"name the column of {path} that is to be predicted (target): "

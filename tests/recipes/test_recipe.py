@@ -168,12 +168,10 @@ def test_clipping_bounds_the_norm_of_all_gradients_together():
         ("clip_norm", -1.0),
         ("weight_decay", -1e-4),
         ("examples", -5),
-        ("augment", {"blur": 1.0}),
-        ("loss", "categorical_crossentropie"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_the_name_of_its_field(field: str, value: Any):
-    with pytest.raises(InputError, match=rf"{field}|augmentation"):
+    with pytest.raises(InputError, match=field):
         recipe(**{field: value})
 
 

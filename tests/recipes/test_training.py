@@ -417,7 +417,7 @@ def test_a_finished_run_has_all_its_files(short_run: Run):
         "initial.keras",
         "samples.npz",
         "state.npz",
-        "best.weights.h5",
+        f"kept-{state_of(short_run).kept_epoch}.weights.h5",
         "history.csv",
         "tensorboard",
         "learning_curve.png",

@@ -56,7 +56,13 @@ CARDS = st.builds(
     ),
     labels=st.lists(TEXT, max_size=3),
     parameters=st.builds(Parameters, trainable=COUNT, non_trainable=COUNT),
-    weights=st.builds(Weights, file=FILE, bytes=COUNT, sha256=TEXT, url=st.none() | TEXT),
+    weights=st.builds(
+        Weights,
+        file=FILE,
+        bytes=COUNT,
+        sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+        url=st.none() | TEXT,
+    ),
     dataset=st.builds(
         Dataset,
         source=TEXT,
@@ -296,7 +302,7 @@ def test_a_weight_file_outside_the_card_s_folder_is_refused(card_file: Path, fil
 @pytest.mark.parametrize("file", ["../x", "/etc/passwd", ""])
 def test_no_card_can_be_made_for_a_weight_file_elsewhere(file: str) -> None:
     with pytest.raises(ValueError, match="plain file name"):
-        Weights(file=file, bytes=1, sha256="")
+        Weights(file=file, bytes=1, sha256="0" * 64)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
