@@ -44,6 +44,10 @@ _MOST_SAMPLE_BYTES = 64 << 20
 _CALIBRATION = 256
 
 
+# What NumPy raises for a file that is cut short or was changed.
+DAMAGE = (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError, zlib.error)
+
+
 class Config(Frozen, frozen=True):
     """What a run was started with.
 
@@ -209,7 +213,7 @@ class Run:
         try:
             with np.load(self.path / "samples.npz", allow_pickle=False) as file:
                 return Examples(file[f"{part}_inputs"], file[f"{part}_targets"])
-        except (OSError, ValueError, KeyError, BadZipFile, EOFError, zlib.error) as error:
+        except DAMAGE as error:
             raise InputError(f"{self.path / 'samples.npz'} is damaged: {error}") from None
 
     def load_initial(self) -> "keras.Model":

@@ -209,7 +209,7 @@ def reproduce(
     points = 100 * (after.value - before.value)
     if json:
         output.emit(
-            {"name": name, "metric": metric, "card": before, "run": after, "run_path": str(place)}
+            {"name": name, "run": str(place), "metric": metric, "card": before, "again": after}
         )
     else:
         output.table(
