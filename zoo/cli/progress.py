@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from zoo.cli.output import progress as console
 
 _interrupted = Event()
+_open: set[Progress] = set()
 
 
 @contextmanager
@@ -33,6 +34,9 @@ def interrupts_count() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        for bar in list(_open):  # Keras ends no callback when a training ends in an error
+            bar.stop()
+            _open.discard(bar)
 
 
 class Epochs(keras.callbacks.Callback):
@@ -61,6 +65,7 @@ class Epochs(keras.callbacks.Callback):
             self.steps = self.params.get("steps") or 1
             self.job = self.bar.add_task("training", total=self.epochs * self.steps)
             self.bar.start()
+            _open.add(self.bar)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Remember where the epoch starts."""
@@ -87,3 +92,4 @@ class Epochs(keras.callbacks.Callback):
         """Close the bar."""
         if self.bar:
             self.bar.stop()
+            _open.discard(self.bar)
