@@ -126,7 +126,8 @@ class Splits:
 
 def mapped(shape: tuple[int, ...]) -> np.ndarray:
     """Return a uint8 array in a temporary file, for what is too large for memory."""
-    return np.memmap(tempfile.TemporaryFile(), "uint8", shape=shape)  # it lives with the array
+    with tempfile.TemporaryFile() as file:  # the mapping keeps what it needs of it
+        return np.memmap(file, "uint8", mode="w+", shape=shape)
 
 
 def content_hashes(*arrays: np.ndarray) -> np.ndarray:
