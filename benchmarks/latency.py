@@ -1,8 +1,8 @@
 """Exported models against the ways of calling them in Python, one sample at a time, in one run.
 
-    python benchmarks/export.py [NAME …]
+    python benchmarks/latency.py [NAME …]
 
-Writes `benchmarks/results/export.csv`: median milliseconds per sample, and how many times faster
+Writes `benchmarks/results/latency.csv`: median milliseconds per sample, and how many times faster
 than `tf.function`. Ways take turns, so that a drift of the machine's speed meets all alike.
 """
 
@@ -85,7 +85,7 @@ def main() -> None:
                 }
             )
     table = pd.DataFrame(rows)
-    table.to_csv(Path(__file__).parent / "results" / "export.csv", index=False)
+    table.to_csv(Path(__file__).parent / "results" / "latency.csv", index=False)
     print(table.to_string(index=False))
 
 
