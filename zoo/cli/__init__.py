@@ -3,8 +3,11 @@
 Exit codes: 0 done, 1 a check failed, 2 the call or the input was wrong, 130 interrupted.
 """
 
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
@@ -34,13 +37,15 @@ for command in (
     app.command(command.__name__.rstrip("_"))(command)
 
 
+_INTERRUPTS = [signal.SIGINT, *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])]
 _INTERRUPTED = 130  # as Typer leaves after Ctrl-C
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; errors become one line."""
     try:
-        app(list(arguments), standalone_mode=True)
+        with _insistent_interrupts():
+            app(list(arguments), standalone_mode=True)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
         return _say("interrupted.", code) if code == _INTERRUPTED else code
@@ -52,6 +57,29 @@ def run(arguments: Sequence[str]) -> int:
         place = f"{error.filename}: " if error.filename else ""
         return _say(f"{place}{error.strerror or error}", 2)
     return 0
+
+
+@contextmanager
+def _insistent_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt again a second later, until it has ended the command.
+
+    Python drops one that happens to be raised in a finalizer, of which TensorFlow has many.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 1.0)
+        raise KeyboardInterrupt
+
+    if not hasattr(signal, "setitimer"):  # Windows
+        yield
+        return
+    before = [(number, signal.signal(number, interrupt)) for number in _INTERRUPTS]
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def _say(message: object, code: int) -> int:
