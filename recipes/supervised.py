@@ -378,7 +378,7 @@ def _card(
         f"; {words}"
         for kind, words in (
             (keras.layers.Resizing, "the model resizes them to its own size"),
-            (keras.layers.Rescaling, "the model scales grey levels 0…255 to 0…1"),
+            (keras.layers.Rescaling, "the model scales grey levels 0…255 to its own range"),
             (Standardize, "the model standardizes each feature"),
         )
         if any(isinstance(layer, kind) for layer in model.layers)

@@ -101,6 +101,28 @@ ROWS = (
         year=2021,
         section="6.2",
     ),
+    Architecture(
+        name="resnet_cifar",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.resnet_cifar:resnet_cifar",
+        variants={
+            "resnet20": Variant(269_722, 1_376, {"blocks": 3}),
+            "resnet32": Variant(464_154, 2_272, {"blocks": 5}),
+            "resnet44": Variant(658_586, 3_168, {"blocks": 7}),
+            "resnet56": Variant(853_018, 4_064, {"blocks": 9}),
+            "resnet110": Variant(1_727_962, 8_096, {"blocks": 18}),
+            "resnet20_b": Variant(272_474, 1_568, {"blocks": 3, "shortcut": "projection"}),
+            "resnet32_b": Variant(466_906, 2_464, {"blocks": 5, "shortcut": "projection"}),
+            "resnet44_b": Variant(661_338, 3_360, {"blocks": 7, "shortcut": "projection"}),
+            "resnet56_b": Variant(855_770, 4_256, {"blocks": 9, "shortcut": "projection"}),
+            "resnet110_b": Variant(1_730_714, 8_288, {"blocks": 18, "shortcut": "projection"}),
+        },
+        paper="Deep Residual Learning for Image Recognition",
+        link="https://arxiv.org/abs/1512.03385",
+        year=2015,
+        section="6.5",
+    ),
 )
 
 NAMES = index(ROWS)

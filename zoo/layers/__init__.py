@@ -1,7 +1,16 @@
 """Layers and small pieces that several architectures share."""
 
+from zoo.layers.batch_normalization import BatchNormalization
+from zoo.layers.convolution import conv_bn
 from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import raw_input
 from zoo.layers.standardize import Standardize
 
-__all__ = ["Standardize", "activated", "predictions", "raw_input"]
+__all__ = [
+    "BatchNormalization",
+    "Standardize",
+    "activated",
+    "conv_bn",
+    "predictions",
+    "raw_input",
+]

@@ -8,13 +8,16 @@ from zoo.errors import InputError
 from zoo.layers.standardize import Standardize
 
 
-def raw_input(input_shape: Sequence[int | None]) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def raw_input(
+    input_shape: Sequence[int | None], bounds: tuple[float, float] = (0, 1)
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Return an input layer's tensor, and that tensor made ready for the first layer with weights.
 
     Args:
         input_shape: without the batch. `(height, width, channels)` is an image: uint8 in 0…255,
-            brought to 0…1. `(features,)` is a row of a table: float32 in physical units,
+            brought to `bounds`. `(features,)` is a row of a table: float32 in physical units,
             standardized with statistics that the training takes from its data.
+        bounds: what black and white become.
 
     Returns:
         The input, named "image" or "features", and the float tensor of the same shape.
@@ -24,7 +27,9 @@ def raw_input(input_shape: Sequence[int | None]) -> tuple[keras.KerasTensor, ker
     """
     if len(input_shape) == 3:
         image = keras.Input(input_shape, dtype="uint8", name="image")
-        return image, keras.layers.Rescaling(1 / 255, name="rescale")(image)
+        black, white = bounds
+        scaled = keras.layers.Rescaling((white - black) / 255, offset=black, name="rescale")(image)
+        return image, scaled
     if len(input_shape) == 1:
         features = keras.Input(input_shape, dtype="float32", name="features")
         return features, Standardize(name="standardize", dtype="float32")(features)

@@ -1,0 +1,50 @@
+"""The convolution with batch normalization that most vision models are made of."""
+
+from collections.abc import Sequence
+
+from keras import KerasTensor, layers
+
+from zoo.layers.batch_normalization import BatchNormalization
+
+
+def conv_bn(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int | Sequence[int],
+    strides: int = 1,
+    *,
+    activation: str | None = "relu",
+    padding: str = "same",
+    use_bias: bool = False,
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+    scale: bool = True,
+    name: str,
+) -> KerasTensor:
+    """Convolve, normalize and activate.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        filters: number of output channels.
+        kernel_size: side or sides of the kernel.
+        strides: in both directions.
+        activation: Keras name of the activation, or `None` for none.
+        padding: "same" or "valid".
+        use_bias: give the convolution a bias, which the normalization makes needless.
+        momentum: of the moving statistics.
+        epsilon: of the normalization.
+        scale: whether the normalization has a `gamma`.
+        name: of the last layer; the others carry it as a prefix.
+    """
+    first, last = (f"{name}_bn", name) if activation else (name, "")
+    x = layers.Conv2D(
+        filters,
+        kernel_size,
+        strides,
+        padding=padding,
+        use_bias=use_bias,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    x = BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, name=first)(x)
+    return layers.Activation(activation, name=last)(x) if activation else x
