@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from export.formats import format_of
 from zoo.cards import Frozen, ParityReport
 from zoo.errors import InputError
 from zoo.files import sha256_of, whole_file
@@ -70,6 +71,7 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
         raise InputError(f"{folder} is no artifact: it holds no {FILE}.") from None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
+    format_of(manifest.format, manifest.quantization)
     found = hashes(folder)
     for name in sorted(manifest.files.keys() | found.keys()):
         if manifest.files.get(name) != found.get(name):

@@ -17,7 +17,7 @@ from export.parity import MAX_DROP, TOLERANCE, Samples
 from zoo import cards, weights
 from zoo.cards import ParityReport
 from zoo.errors import InputError
-from zoo.files import whole_folder
+from zoo.files import refuse_taken, whole_folder
 from zoo.models import load
 
 if TYPE_CHECKING:
@@ -103,7 +103,12 @@ def export(
     from export.servable import Servable, task_of
 
     row = format_of(format, quantization)
+    limits = {"batch": 1 if batch is None else batch, "timeout": timeout}
+    for option, value in limits.items():
+        if not value > 0:
+            raise InputError(f"{option} must be above 0, not {value}.")
     out = Path(out)
+    refuse_taken(out, overwrite)
     if overwrite and out.exists() and not _replaceable(out):
         raise InputError(f"{out} is no artifact, so it is not overwritten: name another place.")
     card, folder = None, None

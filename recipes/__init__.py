@@ -3,6 +3,7 @@
 from recipes.data import Splits, load_data
 from recipes.evaluation import evaluate
 from recipes.finetuning import finetune
+from recipes.inputs import data_for
 from recipes.pretrained import RECIPES
 from recipes.recipe import Recipe
 from recipes.run import Run
@@ -13,6 +14,7 @@ __all__ = [
     "Recipe",
     "Run",
     "Splits",
+    "data_for",
     "evaluate",
     "finetune",
     "load_data",

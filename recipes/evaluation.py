@@ -1,17 +1,16 @@
 """How well a model does on examples that it did not learn from."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn import metrics as sk
 
-from recipes.data import Examples, Splits, load_data
+from recipes.data import Examples, Splits
+from recipes.inputs import data_for
 from recipes.run import Run
 from zoo import cards, weights
 from zoo.errors import InputError
-from zoo.files import whole_file
 from zoo.models import load
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def evaluate(
         model: name of a pretrained model, path of a run, or a `keras.Model`.
         data: what `load_data` takes, or `Splits`. Default: the set that the model was trained on;
             a run keeps its test examples, and needs nothing from outside.
-        split: "train", "validation" or "test".
+        split: "train", "validation", "test", or "all" of them together.
         task: of a `keras.Model`; default "classification" if its data has labels.
         **data_options: for `load_data`.
 
@@ -59,22 +58,12 @@ def evaluate(
         network = load(model)
         if data is None and split == "test" and (folder / "samples.npz").is_file():
             return measure(network, Run(folder).samples("test"), card.task)
-        if data is None:
-            data = card.dataset.source
-            data_options = {**card.recipe.get("data_options", {}), **data_options}
-        if (folder / "encoder.json").is_file():
-            data_options.setdefault("encoder", Run(folder).encoder)
     else:
         network = model
-    if data is None:
-        raise InputError("name the data to evaluate a model on that has no card.")
     if not isinstance(data, Splits):
-        shape = network.input_shape[1:]
-        if len(shape) == 3:
-            data_options["shape"] = shape
-        else:
-            data_options.setdefault("task", task or (card.task if card else None))
-        data = load_data(data, **data_options)  # type: ignore[arg-type]
+        if task not in (None, "reconstruction"):
+            data_options.setdefault("task", task)
+        data = data_for(model, data, **data_options)
     if data.shape != tuple(network.input_shape[1:]):
         raise InputError(
             f"the model takes inputs of shape {network.input_shape[1:]}; {data.source!r} holds "
@@ -131,35 +120,3 @@ def figures(outputs: np.ndarray, examples: Examples, task: str) -> dict[str, flo
         variance = float(np.square(targets - targets.mean(axis=0)).mean(dtype="float64"))
         result = {"mse": error, "r2": 1 - error / variance if variance else 0.0}
     return {name: float(value) for name, value in result.items()}
-
-
-def plot_confusion(outputs: np.ndarray, targets: np.ndarray, labels: list[str], path: Path) -> None:
-    """Draw the confusion matrix of some outputs as a PNG."""
-    from matplotlib.figure import Figure
-
-    decisions = outputs.argmax(axis=-1)
-    matrix = sk.confusion_matrix(targets, decisions, labels=range(len(labels)))
-    figure = Figure(figsize=(2.5 + 0.5 * len(labels), 2 + 0.5 * len(labels)), layout="constrained")
-    axes = figure.add_subplot()
-    sk.ConfusionMatrixDisplay(matrix, display_labels=labels).plot(
-        ax=axes, cmap="Blues", colorbar=False, xticks_rotation=90, include_values=len(labels) <= 25
-    )
-    axes.set(xlabel="answer", ylabel="truth", title=f"{len(targets):,} test examples")
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-
-
-def plot_history(history: list[dict[str, float]], path: Path) -> None:
-    """Draw the learning curves as a PNG: the loss, and the accuracy where there is one."""
-    from matplotlib.figure import Figure
-
-    names = [name for name in ("loss", "accuracy") if name in history[-1]]
-    figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for key, label in ((name, "training"), (f"val_{name}", "validation")):
-            axes.plot([r["epoch"] for r in history], [r[key] for r in history], label=label)
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=120)

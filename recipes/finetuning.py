@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from recipes.data import Splits, load_data
+from recipes.data import Splits
+from recipes.inputs import data_for, data_options_for
 from recipes.recipe import Recipe
 from recipes.run import Run
 from recipes.supervised import continue_run, seed_everything
@@ -71,12 +72,15 @@ def finetune(
     if not isinstance(model, keras.Model):
         card = cards.read(weights.model_folder(model) / cards.FILE)
     source = surgery.functional(model if isinstance(model, keras.Model) else load(model))
-    shape = tuple(source.input_shape[1:])
     options: dict[str, Any] = dict(data_options or {})
     if not isinstance(data, Splits):
-        if len(shape) == 3:
-            options.setdefault("shape", shape)
-        data = load_data(data, **options)
+        options = data_options_for(model, **options)
+        data = data_for(model, data, **options)
+    if card and card.input.features and card.input.features != data.features:
+        raise InputError(
+            f"{model!r} takes the features {_short(card.input.features)}; {data.source!r} has "
+            f"{_short(data.features)}. Read the table for this model: recipes.data_for."
+        )
     recipe = Recipe(
         model=source.name if isinstance(model, keras.Model) else str(model),
         data=data.source,
@@ -95,6 +99,10 @@ def finetune(
     learner = _fitted(source, data, task, list(card.labels) if card else None)
     run = Run.create(out, recipe, learner, data, task, card.architecture if card else "", {})
     return continue_run(run, data, callbacks)
+
+
+def _short(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if names[5:] else "")
 
 
 def _fitted(source: keras.Model, data: Splits, task: str, labels: list[str] | None) -> keras.Model:

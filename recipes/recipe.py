@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from recipes.data.augmentation import AUGMENTATIONS
+from recipes.data import augmentation
 from zoo.cards import Frozen, Reference
 from zoo.errors import InputError
 from zoo.registry import unknown
@@ -103,9 +103,7 @@ class Recipe(Frozen, frozen=True):
         ):
             if getattr(self, field) not in choices:
                 raise unknown(getattr(self, field), choices, field)
-        for name in self.augment:
-            if name not in AUGMENTATIONS:
-                raise unknown(name, AUGMENTATIONS, "augment")
+        augmentation.check(self.augment)
         try:
             keras.losses.get(self.loss or None)
         except ValueError:
@@ -116,7 +114,7 @@ class Recipe(Frozen, frozen=True):
         for field in ("ema", "label_smoothing", "warmup"):
             if not 0 <= getattr(self, field) < 1:
                 raise InputError(f"{field} must be in [0, 1), not {getattr(self, field)}.")
-        for field in ("patience", "head_epochs", "clip_norm", "weight_decay", "examples"):
+        for field in ("patience", "head_epochs", "clip_norm", "weight_decay", "examples", "seed"):
             if getattr(self, field) < 0:
                 raise InputError(f"{field} must not be negative, but is {getattr(self, field)}.")
 
@@ -163,6 +161,7 @@ def check(recipe: Recipe, task: str, shape: Sequence[int]) -> None:
     if len(shape) != 3 and (recipe.augment or task == "reconstruction"):
         what = "augmentation" if recipe.augment else f"{recipe.model!r}"
         raise InputError(f"{what} needs images, and these examples are rows of a table.")
+    augmentation.check(recipe.augment, shape)
 
 
 def learning_rates(

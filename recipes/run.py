@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import zlib
@@ -35,7 +36,8 @@ from recipes.recipe import Recipe, check
 from zoo import cards
 from zoo.cards import Dataset, Frozen
 from zoo.errors import InputError
-from zoo.files import sha256_of, whole_file
+from zoo.files import refuse_taken, sha256_of, whole_file
+from zoo.models import load, load_file
 
 if TYPE_CHECKING:
     import keras
@@ -143,8 +145,7 @@ class Run:
         """
         check(recipe, task, data.shape)
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"{path} exists already: name another place, or resume that run.")
+        refuse_taken(path)
         with whole_file(path / "initial.keras") as temporary:
             model.save(temporary)
         config = Config(
@@ -218,13 +219,7 @@ class Run:
 
     def load_initial(self) -> "keras.Model":
         """Load the model as it was before its first step."""
-        import keras
-
-        from zoo.registry import import_builders
-
-        path = self._checked("initial.keras", self.config.initial_sha256)
-        import_builders()  # they register the layers that the file may name
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return load_file(self._checked("initial.keras", self.config.initial_sha256))
 
     def kept_weights(self, epoch: int) -> Path:
         """Return the path of the weights of an epoch."""
@@ -243,9 +238,7 @@ class Run:
 
     def load(self) -> "keras.Model":
         """Load the finished model."""
-        import zoo
-
-        return zoo.load(self.path)
+        return load(self.path)
 
     def read_state(self) -> State | None:
         """Return where the training stood when it last finished an epoch."""
@@ -258,15 +251,7 @@ class Run:
                 for name in ("model", "optimizer"):
                     count = sum(key.startswith(f"{name}/") for key in file.files)
                     setattr(state, name, [file[f"{name}/{i}"] for i in range(count)])
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            BadZipFile,
-            EOFError,
-            zlib.error,
-        ) as error:
+        except DAMAGE as error:
             raise InputError(f"{path} is damaged: {error}") from None
         return state
 
@@ -285,6 +270,16 @@ class Run:
         lines += [",".join(repr(row.get(c, "")) for c in columns) for row in state.history]
         with whole_file(self.path / "history.csv") as temporary:
             temporary.write_text("\n".join(lines) + "\n")
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for part in self.path.glob(".part-*"):
+            part.unlink(missing_ok=True)
+
+    def discard_if_empty(self) -> None:
+        """Remove a run whose first epoch failed: there is nothing in it to go on from."""
+        if self.read_state() is None:
+            shutil.rmtree(self.path)
 
     def write_metrics(self, metrics: dict[str, dict[str, float]]) -> None:
         """Keep figures by split and name."""

@@ -3,24 +3,25 @@
 import inspect
 import math
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from recipes.data import Examples, Splits, load_data
+from recipes.checkpoint import Checkpoint
+from recipes.data import Encoder, Examples, Splits, load_data
 from recipes.data.pipeline import balanced_weights, batches, training_batches
-from recipes.evaluation import MAIN_METRIC, answers, figures, plot_confusion, plot_history
+from recipes.finishing import finish
 from recipes.recipe import LOSSES, Recipe, optimizer
-from recipes.run import Run, State, commit, hardware
-from zoo import cards, registry, surgery
+from recipes.run import Run, State
+from zoo import registry, surgery
+from zoo.catalog import NAMES
 from zoo.errors import CheckFailed, InputError
-from zoo.files import sha256_of, whole_file
+from zoo.files import refuse_taken
 from zoo.layers import Standardize
 
 
@@ -80,7 +81,8 @@ def train(
         recipe = recipe_of(recipe)
     if resume:
         return continue_run(Run(out), data, callbacks)
-    data = data or load_data(recipe.data, **recipe.data_options)
+    refuse_taken(Path(out))
+    data = data or data_of(recipe)
     data = data.limited(recipe.examples)
     reconstructs = registry.architecture(recipe.model).task == "reconstruction"
     task = "reconstruction" if reconstructs else data.task
@@ -105,13 +107,13 @@ def continue_run(
     if run.finished:
         return run
     recipe = run.config.recipe
-    if data is None:
-        data = load_data(recipe.data, **recipe.data_options)
+    data = data or data_of(recipe, run.encoder)
     data = data.limited(recipe.examples)
     if data.fingerprint != run.config.dataset.fingerprint:
         raise InputError(
             f"the data {data.source!r} is not what {run.path} was started with: it has changed."
         )
+    run.sweep()
     seed_everything(recipe.seed)
     initial = run.load_initial()
     model = initial
@@ -121,8 +123,29 @@ def continue_run(
     for phase in phases(recipe):
         state = run.read_state() or State()
         if state.epoch < phase.epochs.stop:
-            _fit(model, run, scaled, phase, state, callbacks)
-    return _finish(run, run.load_initial(), data)
+            try:
+                _fit(model, run, scaled, phase, state, callbacks)
+            except CheckFailed:
+                run.discard_if_empty()
+                raise
+    model = run.load_initial()
+    run.load_kept(model, run.read_state() or State())
+    _unscale_head(model, data)
+    return finish(run, model, data)
+
+
+def data_of(recipe: Recipe, encoder: Encoder | None = None) -> Splits:
+    """Load what a recipe names, with the task that its architecture leaves no choice of.
+
+    Args:
+        recipe: the recipe.
+        encoder: of a run that is resumed: how its table's columns became features.
+    """
+    options = dict(recipe.data_options)
+    row = NAMES.get(recipe.model)
+    if row and row.task == "regression":
+        options.setdefault("task", row.task)
+    return load_data(recipe.data, **options, encoder=encoder)
 
 
 def phases(recipe: Recipe) -> list[Phase]:
@@ -265,75 +288,11 @@ def _fit(
         shuffle=False,
         callbacks=[
             *averaged,
-            Keeper(run, state, phase.epochs, *averaged),
+            Checkpoint(run, state, phase.epochs, *averaged),
             keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
             *callbacks,
         ],
     )
-
-
-class Keeper(keras.callbacks.Callback):
-    """After each epoch, keeps the best weights and the whole state; decides when to stop.
-
-    Args:
-        run: where they are kept.
-        state: as it was read; it is updated.
-        epochs: numbers of the phase's epochs.
-        averaged: the callback that exchanges the weights for their moving average, if there is one.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        state: State,
-        epochs: range,
-        averaged: keras.callbacks.SwapEMAWeights | None = None,
-    ) -> None:
-        super().__init__()
-        self.run, self.state, self.epochs, self.averaged = run, state, epochs, averaged
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Start the clock."""
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keep everything; the best weights first, so that the state never promises too much."""
-        logs = {name: float(value) for name, value in (logs or {}).items()}
-        state, recipe = self.state, self.run.config.recipe
-        if not all(map(math.isfinite, logs.values())):
-            raise CheckFailed(
-                f"the loss became infinite or not a number in epoch {epoch + 1}: lower the "
-                f"learning rate, or clip the gradients. {self.run.path} keeps the epochs before."
-            )
-        state.epoch = epoch + 1
-        state.seconds += time.perf_counter() - self.started
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        state.history.append({"epoch": epoch + 1, **logs, "learning_rate": rate})
-        figure = [logs.get("val_accuracy", 0.0), -logs["val_loss"]]
-        before = state.kept_epoch
-        better = not state.best or figure > state.best
-        if better:
-            state.best, state.best_epoch = figure, epoch + 1
-        if better or recipe.keep == "last":
-            self._write_weights(epoch + 1)
-        waited = epoch + 1 - max(state.best_epoch, self.epochs.start)
-        if recipe.patience and waited >= recipe.patience:
-            state.epoch = self.epochs.stop  # what is left of this phase is left out
-            self.model.stop_training = True
-        state.model = [np.asarray(v) for v in self.model.variables]
-        state.optimizer = [np.asarray(v) for v in self.model.optimizer.variables]
-        self.run.write_state(state)
-        if before != state.kept_epoch:  # not earlier: the state on disk named them until now
-            self.run.kept_weights(before).unlink(missing_ok=True)
-
-    def _write_weights(self, epoch: int) -> None:
-        if self.averaged:
-            self.averaged.on_test_begin()
-        with whole_file(self.run.kept_weights(epoch)) as temporary:
-            self.model.save_weights(temporary)
-            self.state.kept_epoch, self.state.kept_sha256 = epoch, sha256_of(temporary)
-        if self.averaged:
-            self.averaged.on_test_end()
 
 
 def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
@@ -341,90 +300,3 @@ def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
         raise InputError("the saved state does not fit the model: it is of another version.")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-
-
-def _finish(run: Run, model: keras.Model, data: Splits) -> Run:
-    """Measure the kept weights, the test set once, and write model, plots and card."""
-    state, config = run.read_state() or State(), run.config
-    run.load_kept(model, state)
-    _unscale_head(model, data)
-    model.trainable = True
-    plot_history(state.history, run.path / "learning_curve.png")
-    splits = {"validation": data.validation, "test": data.test}
-    outputs = {name: answers(model, split.inputs) for name, split in splits.items()}
-    metrics = {name: figures(outputs[name], splits[name], config.task) for name in splits}
-    if config.labels:
-        path = run.path / "confusion_matrix.png"
-        plot_confusion(outputs["test"], data.test.targets, config.labels, path)
-    run.write_metrics(metrics)
-    path = run.path / "model.keras"
-    with whole_file(path) as temporary:
-        model.save(temporary)
-    cards.write(_card(run, model, state, metrics, splits), run.path / cards.FILE)
-    return run
-
-
-def _card(
-    run: Run,
-    model: keras.Model,
-    state: State,
-    metrics: dict[str, dict[str, float]],
-    splits: dict[str, Examples],
-) -> cards.Card:
-    config, path = run.config, run.path / "model.keras"
-    main = MAIN_METRIC[config.task]
-    source = model.inputs[0]
-    inside = "".join(
-        f"; {words}"
-        for kind, words in (
-            (keras.layers.Resizing, "the model resizes them to its own size"),
-            (keras.layers.Rescaling, "the model scales grey levels 0…255 to its own range"),
-            (Standardize, "the model standardizes each feature"),
-        )
-        if any(isinstance(layer, kind) for layer in model.layers)
-    )
-    return cards.Card(
-        name=run.name,
-        architecture=config.architecture,
-        arguments=config.arguments,
-        task=config.task,
-        input=cards.Input(
-            name=source.name,
-            shape=list(source.shape[1:]),
-            dtype=source.dtype,
-            preprocessing=f"{config.preprocessing}{inside}",
-            features=config.features,
-        ),
-        labels=config.labels,
-        parameters=cards.Parameters(
-            trainable=sum(math.prod(w.shape) for w in model.trainable_weights),
-            non_trainable=sum(math.prod(w.shape) for w in model.non_trainable_weights),
-        ),
-        weights=cards.Weights(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path)),
-        dataset=config.dataset,
-        recipe=_plain(config.recipe),
-        metrics=[
-            cards.Metric(name=name, split=split, value=value, examples=len(splits[split]))
-            for split, values in metrics.items()
-            for name, value in sorted(values.items(), key=lambda item: item[0] != main)
-        ],
-        training=cards.Training(
-            command=config.command,
-            seed=config.recipe.seed,
-            epochs=len(state.history),
-            best_epoch=state.kept_epoch,
-            seconds=round(state.seconds, 1),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=commit(),
-            hardware=hardware(),
-            versions=config.versions,
-        ),
-        reference=config.recipe.reference,
-    )
-
-
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe's fields, its reference left out: the card has a field for that."""
-    import msgspec
-
-    return {k: v for k, v in msgspec.to_builtins(recipe).items() if k != "reference"}

@@ -2,6 +2,12 @@
 
 from zoo.registry import Architecture, Variant, index
 
+# Inputs and outputs of the two collections of pictures that most vision models were made for.
+_CIFAR = {"input_shape": (32, 32, 3), "classes": 10}
+_IMAGENET = {"input_shape": (224, 224, 3), "classes": 1000}
+_VIT_TI = {"width": 192, "depth": 12, "num_heads": 3}
+_VIT_16 = {"patch_size": 16, **_IMAGENET}
+
 ROWS = (
     Architecture(
         name="linear",
@@ -122,6 +128,27 @@ ROWS = (
         link="https://arxiv.org/abs/1512.03385",
         year=2015,
         section="6.5",
+    ),
+    Architecture(
+        name="vit",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.vit:vit",
+        variants={
+            "vit": Variant(305_034),
+            "vit_ti4": Variant(5_362_762, arguments=_VIT_TI | {"patch_size": 4, **_CIFAR}),
+            "vit_ti16": Variant(5_717_416, arguments=_VIT_TI | _VIT_16),
+            "vit_s16": Variant(
+                22_050_664, arguments={"width": 384, "depth": 12, "num_heads": 6} | _VIT_16
+            ),
+            "vit_b16": Variant(
+                86_567_656, arguments={"width": 768, "depth": 12, "num_heads": 12} | _VIT_16
+            ),
+        },
+        paper="An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale",
+        link="https://arxiv.org/abs/2010.11929",
+        year=2020,
+        section="7.5",
     ),
 )
 

@@ -54,6 +54,18 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_taken(path: Path, overwrite: bool = False) -> None:
+    """Refuse a place that holds something, before work is begun that would end there.
+
+    Raises:
+        InputError: `path` is a file, or a folder that is not empty, and `overwrite` is false.
+    """
+    if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(
+            f"{path} exists already: name another place, or ask to overwrite it or to resume it."
+        )
+
+
 @contextmanager
 def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `path`, moved there when the block ends well, removed if not.
@@ -66,8 +78,7 @@ def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         InputError: `path` exists and `overwrite` is false, or its parent cannot be written.
     """
     path = Path(path)
-    if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path} exists already: name another place, or ask to overwrite it.")
+    refuse_taken(path, overwrite)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo import cards, weights
@@ -44,13 +45,7 @@ def load(name: str | os.PathLike[str], *, classes: int | None = None) -> "keras.
     card = cards.read(folder / cards.FILE)
     path = weights.fetch(card.weights, folder)
     if path.suffix == ".keras":
-        import keras
-
-        import_builders()  # they register the layers that the file may name
-        try:
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path} holds a layer that this zoo does not know: {error}") from None
+        model = load_file(path)
     else:
         model = build(card.architecture, **card.arguments)
         model.load_weights(path)
@@ -59,6 +54,21 @@ def load(name: str | os.PathLike[str], *, classes: int | None = None) -> "keras.
     from zoo.surgery import with_head
 
     return with_head(model, classes)
+
+
+def load_file(path: Path) -> "keras.Model":
+    """Load a `.keras` file whose hash was checked.
+
+    Raises:
+        InputError: it holds a layer that nobody registered.
+    """
+    import keras
+
+    import_builders()  # they register the layers that the file may name
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} holds a layer that this zoo does not know: {error}") from None
 
 
 def features(model: "keras.Model") -> "keras.Model":

@@ -105,6 +105,9 @@ def list_models(
     Returns:
         List of `str`; "lenet5" comes before "lenet10".
 
+    Raises:
+        InputError: there is no such task or family.
+
     Example:
         >>> import zoo
         >>> zoo.list_models("lenet5*", pretrained=True)
@@ -113,6 +116,12 @@ def list_models(
     from zoo.catalog import NAMES
     from zoo.weights import pretrained_names
 
+    for value, kind, known in (
+        (task, "task", {row.task for row in NAMES.values()}),
+        (family, "family", {row.family for row in NAMES.values()}),
+    ):
+        if value is not None:
+            _known(value, known, kind)
     rows: dict[str, Architecture] = {}
     if pretrained is not True:
         rows |= NAMES

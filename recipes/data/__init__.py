@@ -56,9 +56,13 @@ def load_data(
         >>> data.shape, data.labels, data.sizes["test"]
         ((4,), ('setosa', 'versicolor', 'virginica'), 23)
     """
+    path = Path(source)
+    if (target or drop) and (str(source) in SOURCES or path.is_dir()):
+        raise InputError(
+            f"{str(source)!r} is no table file: it takes no target, and drops nothing."
+        )
     if str(source) in SOURCES:
         return named(str(source), download)
-    path = Path(source)
     if path.is_dir():
         return image_folder(path, shape, strict)
     if path.is_file() and path.suffix.lower() in {".csv", ".tsv"}:

@@ -4,10 +4,14 @@ Each function takes a batch of uint8 images `(batch, height, width, channels)`, 
 strength, and a pair of seeds, and returns images and targets of the same shapes and dtypes.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
+
+from zoo.errors import InputError
+from zoo.registry import unknown
 
 Augmentation = Callable[[tf.Tensor, tf.Tensor, float, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
@@ -60,3 +64,28 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "mixup": mixup,
     "noise": noise,
 }
+# Strengths that are shares of something.
+SHARES = {"flip", "noise"}
+
+
+def check(augment: Mapping[str, float], shape: Sequence[int] | None = None) -> None:
+    """Refuse augmentations that do not exist, or whose strength makes no sense.
+
+    Args:
+        augment: name -> strength.
+        shape: `(height, width, channels)` of the images, where it is known.
+
+    Raises:
+        InputError: says which one, and what its limits are.
+    """
+    for name, strength in augment.items():
+        if name not in AUGMENTATIONS:
+            raise unknown(name, AUGMENTATIONS, "augmentation")
+        highest = 1.0 if name in SHARES else math.inf
+        if name == "crop" and shape is not None:
+            highest = min(shape[:2]) - 1
+        if not 0 <= strength <= highest or not math.isfinite(strength):
+            raise InputError(
+                f"the strength of the augmentation {name!r} must be from 0 to {highest:g}, not "
+                f"{strength}."
+            )

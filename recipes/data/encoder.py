@@ -63,10 +63,16 @@ class Encoder(Frozen, frozen=True):
                 continue
             categories = sorted(_texts(values.dropna()).unique(), key=natural_key)
             if len(categories) > _MOST_CATEGORIES:
+                odd = values[pd.to_numeric(values, errors="coerce").isna() & values.notna()]
+                if len(odd) < len(values) / 10:
+                    raise InputError(
+                        f"the column {name!r} holds numbers, but {odd.iloc[0]!r} in line "
+                        f"{odd.index[0] + 2}: correct it, empty it, or leave the column out (drop)."
+                    )
                 raise InputError(
                     f"the column {name!r} has {len(categories)} different texts, such as "
                     f"{categories[0]!r}: more than {_MOST_CATEGORIES} are no categories. Leave it "
-                    "out (drop), or group its values."
+                    "out (drop), or group its values; a date can become numbers, such as its year."
                 )
             columns.append(Column(name=name, categories=categories))
         return cls(columns=columns)
@@ -118,8 +124,8 @@ class Encoder(Frozen, frozen=True):
             wrong = values[numbers.isna() & values.notna() & ~values.isin([np.inf, -np.inf])]
             if len(wrong):
                 raise InputError(
-                    f"the column {column.name!r} holds {wrong.iloc[0]!r} in row {wrong.index[0]}, "
-                    "where numbers are wanted."
+                    f"the column {column.name!r} holds {wrong.iloc[0]!r} in line "
+                    f"{wrong.index[0] + 2}, where numbers are wanted."
                 )
             encoded.append(numbers.fillna(column.fill).to_numpy())
             encoded += [numbers.isna().to_numpy()] * column.flag

@@ -1,6 +1,7 @@
 """The user's own pictures: one folder per class, any mix of sizes, modes and formats."""
 
 import hashlib
+import mimetypes
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,7 +78,8 @@ def image_folder(
     """Load `folder/CLASS/*.jpg`, or `folder/train/CLASS/…` beside `test` and `validation`.
 
     Args:
-        folder: holds one folder for each class; deeper folders are searched too.
+        folder: holds one folder for each class; deeper folders are searched too. Files whose
+            names say that they are no pictures, such as notes.txt, are passed over.
         shape: `(height, width, channels)` that every picture is brought to; default 64×64×3.
         strict: raise at the first file that cannot be read, in place of leaving it out.
         fractions: shares of validation and test, where they do not have folders of their own.
@@ -103,6 +105,7 @@ def image_folder(
         for number, label in enumerate(labels)
         for file in sorted(p for p in (root / label).rglob("*") if p.is_file())
         if not any(name.startswith(".") for name in file.relative_to(root / label).parts)
+        and _may_be_picture(file)
     ]
     inputs, hashes, skipped = _read_all([file for *_, file in files], shape, strict)
     kept = np.flatnonzero(hashes != b"")
@@ -200,6 +203,12 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         top = 65535.0 if deep else 255.0 if values.max() > 1 else 1.0
         return Image.fromarray(np.clip(values / top * 255, 0, 255).round().astype("uint8"))
     return image.copy() if image.readonly else image
+
+
+def _may_be_picture(file: Path) -> bool:
+    """Return whether the name does not say that it is something else, such as notes.txt."""
+    kind, _ = mimetypes.guess_type(file.name)
+    return kind is None or kind.startswith("image/")
 
 
 def _folders(path: Path) -> list[Path]:

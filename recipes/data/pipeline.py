@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from recipes.data import augmentation
 from recipes.data.augmentation import AUGMENTATIONS
 from recipes.data.splits import Examples
 from zoo.errors import InputError
-from zoo.registry import unknown
 
 
 def batches(examples: Examples, batch_size: int, task: str, classes: int = 0) -> tf.data.Dataset:
@@ -57,9 +57,7 @@ def training_batches(
             their examples.
     """
     augment = dict(augment or {})
-    for name in augment:
-        if name not in AUGMENTATIONS:
-            raise unknown(name, AUGMENTATIONS, "augmentation")
+    augmentation.check(augment, examples.inputs.shape[1:])
     if augment and examples.inputs.ndim != 4:
         raise InputError("augmentation needs images, and these examples are rows of a table.")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from recipes.data.encoder import Encoder
-from zoo.errors import InputError
+from zoo.registry import unknown
 
 SPLITS = ("train", "validation", "test")
 
@@ -119,8 +119,13 @@ class Splits:
         return digest.hexdigest()
 
     def __getitem__(self, split: str) -> Examples:
+        """Return "train", "validation" or "test", or "all" of them in this order."""
+        if split == "all":
+            parts = [self[name] for name in SPLITS]
+            inputs, targets = ([getattr(p, a) for p in parts] for a in ("inputs", "targets"))
+            return Examples(np.concatenate(inputs), np.concatenate(targets))
         if split not in SPLITS:
-            raise InputError(f"there is no split {split!r}; known: {', '.join(SPLITS)}.")
+            raise unknown(split, [*SPLITS, "all"], "split")
         return getattr(self, split)
 
 

@@ -1,6 +1,8 @@
 """The user's own tables: a CSV with a named target, numbers, categories and missing values."""
 
+import csv
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,21 +20,44 @@ _MOST_CLASSES = 20  # a whole-numbered target with more values than this is a qu
 def read_rows(path: Path) -> pd.DataFrame:
     """Read a CSV or TSV file; infinite numbers count as missing.
 
+    A CSV whose first line has semicolons and no commas is separated by those, as spreadsheets of
+    many countries write it.
+
     Raises:
-        InputError: it is missing, empty, or no table.
+        InputError: it is missing, empty, no table, or not in UTF-8; two columns have the same
+            name, or a number is too large for float32.
     """
     try:
-        rows = pd.read_csv(
-            path, sep="\t" if path.suffix.lower() == ".tsv" else ",", index_col=False
-        )
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+        separator = "\t" if path.suffix.lower() == ".tsv" else ","
+        if separator == "," and "," not in header and ";" in header:
+            separator = ";"
+        names = next(csv.reader([header], delimiter=separator), [])
+        twice = [name for name, count in Counter(names).items() if name and count > 1]
+        if twice:
+            raise InputError(f"{path} has {twice[0]!r} as the name of several columns.")
+        rows = pd.read_csv(path, sep=separator, index_col=False, encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"there is no table at {path}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not in UTF-8: save it as “CSV UTF-8”.") from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path} cannot be read as a table: {error}") from None
     if rows.empty:
         raise InputError(f"the table {path} has no rows.")
     rows.columns = rows.columns.map(str)
-    return rows.replace([np.inf, -np.inf], np.nan)
+    rows = rows.replace([np.inf, -np.inf], np.nan)
+    for name in rows.select_dtypes("number"):
+        large = rows[name][rows[name].abs() > np.finfo("float32").max]
+        if len(large):
+            raise InputError(
+                f"{path}, line {large.index[0] + 2}: {large.iloc[0]:g} in the column {name!r} is "
+                "too large a number; leave the row or the column out."
+            )
+    return rows
 
 
 def table(
@@ -74,9 +99,15 @@ def table(
         )
     wanting = rows[target].isna()
     if wanting.any() and strict:
-        raise InputError(f"{path}: row {rows.index[wanting][0] + 2} has no {target!r}.")
+        raise InputError(f"{path}: line {rows.index[wanting][0] + 2} has no {target!r}.")
     skipped = [f"{path}, line {i + 2}: no value for {target!r}" for i in rows.index[wanting]]
-    rows = rows[~wanting].drop(columns=list(drop)).reset_index(drop=True)
+    rows = rows[~wanting].drop(columns=list(drop))
+    nameless = [name for name in map(str, rows) if name.startswith("Unnamed: ")]
+    if nameless and encoder is None:
+        raise InputError(
+            f"{path} has a column without a name: name it, or leave it out as {nameless[0]!r} "
+            f"(drop, --drop)."
+        )
     if rows.shape[1] < 2:
         raise InputError(f"{path} has no column beside the target {target!r}.")
     # As text: the same row is the same content whatever pandas makes of its types.

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -154,13 +155,8 @@ def learning() -> str:
 
 
 @pytest.fixture(scope="session")
-def assert_same() -> Callable[[Run, Run], None]:
+def assert_same(state_of: Callable[[Run], State]) -> Callable[[Run, Run], None]:
     """Return (run, run) -> nothing, if both went exactly alike."""
-
-    def state_of(run: Run) -> State:
-        state = run.read_state()
-        assert state is not None
-        return state
 
     def check(one: Run, other: Run) -> None:
         a, b = state_of(one), state_of(other)
@@ -187,3 +183,33 @@ def history_of() -> Callable[[Run], list[dict[str, float]]]:
             return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
 
     return read
+
+
+@pytest.fixture(scope="session")
+def state_of() -> Callable[[Run], State]:
+    """Return run -> where its training stands."""
+
+    def read(run: Run) -> State:
+        state = run.read_state()
+        assert state is not None
+        return state
+
+    return read
+
+
+class Spoil(keras.callbacks.Callback):
+    """Multiplies all weights by a factor when an epoch begins."""
+
+    def __init__(self, epoch: int, factor: float) -> None:
+        super().__init__()
+        self.epoch, self.factor = epoch, factor
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch == self.epoch:
+            self.model.set_weights([w * self.factor for w in self.model.get_weights()])
+
+
+@pytest.fixture(scope="session")
+def spoil() -> type[Spoil]:
+    """Return (epoch, factor) -> a callback that makes an epoch, from 0, a bad one."""
+    return Spoil

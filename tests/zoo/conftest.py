@@ -1,15 +1,17 @@
-"""A valid card, and folders that look like packaged models."""
+"""A valid card, folders that look like packaged models, and a server to download them from."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import pytest
+from loopback import Site, serving
 
-from zoo import cards
+from zoo import cards, weights
 from zoo.cards import (
     Card,
     Dataset,
@@ -128,3 +130,33 @@ def pictures() -> np.ndarray:
     levels = random.integers(0, 256, (16, 28, 28, 1))
     kept = random.random((16, 28, 28, 1)) < random.random((16, 1, 1, 1))
     return (levels * kept).astype("uint8")
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as result:
+        yield result
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that the download would have slept between its tries."""
+    slept: list[float] = []
+    monkeypatch.setattr(weights, "time", SimpleNamespace(sleep=slept.append))
+    return slept
+
+
+@pytest.fixture
+def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> None:
+    """Allow the network, keep the cache in this test's folder, and waste no time."""
+    monkeypatch.delenv("ZOO_OFFLINE", raising=False)
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The card's folder, without weights."""
+    result = tmp_path / "model"
+    result.mkdir()
+    return result

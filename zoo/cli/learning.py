@@ -9,6 +9,8 @@ import typer
 
 from zoo.cli import options, output
 from zoo.errors import CheckFailed, InputError
+from zoo.files import refuse_taken
+from zoo.weights import model_folder, pretrained_names
 
 if TYPE_CHECKING:
     from recipes import Run, Splits
@@ -42,19 +44,21 @@ def train(
     json: output.Json = False,
 ) -> None:
     """Train a recipe, or an architecture on your data, from random weights."""
-    output.start_tensorflow()
-    import recipes
-    from recipes.recipe import Recipe
-
-    if resume:
-        _finished(_resumed(out, name), json)
-        return
-    if name is None:
-        raise InputError("name a recipe or an architecture; `zoo list` shows them.")
     fields = options.settings(
         set_, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
     )
     given = options.data_options(target, task, drop, strict, download)
+    if resume:
+        _resume(out or (options.default_out(None, name) if name else None), fields | given, json)
+        return
+    if name is None:
+        raise InputError("name a recipe or an architecture; `zoo list` shows them.")
+    place = options.default_out(out, name)
+    refuse_taken(place)
+    output.start_tensorflow()
+    import recipes
+    from recipes.recipe import Recipe
+
     if name in recipes.RECIPES:
         fields |= {"data": data} if data else {}
         recipe = _replaced(recipes.RECIPES[name], fields | {"data_options": given})
@@ -68,7 +72,6 @@ def train(
         first: dict[str, Any] = {"model": name, "data": data, "epochs": 20, "data_options": given}
         recipe = _checked(Recipe, first | fields)
     splits = _loaded(recipe)
-    place = options.default_out(out, name)
     with _resumable(place, "train"):
         run = recipes.train(recipe, place, data=splits, callbacks=[_bar(recipe)])
     _finished(run, json)
@@ -97,19 +100,6 @@ def finetune(
     json: output.Json = False,
 ) -> None:
     """Fine-tune a model on your data; the model itself is not touched."""
-    output.start_tensorflow()
-    import recipes
-    from recipes.data import load_data
-    from recipes.recipe import Recipe
-
-    if resume:
-        _finished(_resumed(out, None), json)
-        return
-    if model is None or data is None:
-        raise InputError("name a model and the data to fine-tune it on: zoo finetune NAME --data …")
-    from zoo.models import load
-
-    shape = load(model).input_shape[1:]
     fields = options.settings(
         set_,
         epochs=epochs,
@@ -118,17 +108,28 @@ def finetune(
         learning_rate=learning_rate,
         seed=seed,
     )
-    _checked(Recipe, {"model": model, "data": data, "epochs": 1, **fields})
     given = options.data_options(target, task, drop, strict, download)
-    if len(shape) == 3:
-        given["shape"] = list(shape)
-    splits = load_data(data, **given)
+    if resume:
+        _resume(out, fields | given, json)
+        return
+    if model is None or data is None:
+        raise InputError("name a model and the data to fine-tune it on: zoo finetune NAME --data …")
+    model_folder(model)  # a wrong name is answered at once
+    place = options.default_out(out, f"{Path(model).name}-{Path(data).stem}")
+    refuse_taken(place)
+    output.start_tensorflow()
+    import recipes
+    from recipes.inputs import data_options_for
+    from recipes.recipe import Recipe
+    from zoo.cli.progress import Epochs as Bar
+
+    _checked(Recipe, {"model": model, "data": data, "epochs": 1, **fields})
+    given = data_options_for(model, **given)
+    with output.progress.status(f"reading {data}"):
+        splits = recipes.data_for(model, data, **given)
     options.report_skipped(splits)
     defaults = {"epochs": 10, "head_epochs": 3} | fields
     total = defaults["epochs"] + defaults["head_epochs"]
-    from zoo.cli.progress import Epochs as Bar
-
-    place = options.default_out(out, f"{Path(model).name}-{Path(data).stem}")
     with _resumable(place, "finetune"):
         run = recipes.finetune(
             model, splits, place, data_options=given, callbacks=[Bar(total)], **fields
@@ -139,7 +140,7 @@ def finetune(
 def evaluate(
     model: Annotated[str, typer.Argument(help="A pretrained model, or the path of a run.")],
     data: options.Data = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
     target: options.Target = None,
     task: options.Task = None,
     drop: options.Drop = None,
@@ -148,14 +149,17 @@ def evaluate(
     json: output.Json = False,
 ) -> None:
     """Measure a model on its own test examples, or on your data."""
-    from zoo.weights import model_folder
-
     model_folder(model)  # a wrong name is answered at once
     output.start_tensorflow()
     import recipes
 
     given = options.data_options(target, task, drop, strict, download)
-    metrics = recipes.evaluate(model, data, split, **given)
+    if data is None:
+        metrics = recipes.evaluate(model, None, split, **given)
+    else:
+        splits = recipes.data_for(model, data, **given)
+        options.report_skipped(splits)
+        metrics = recipes.evaluate(model, splits, split)
     if json:
         output.emit({"model": model, "data": data, "split": split, "metrics": metrics})
         return
@@ -177,8 +181,6 @@ def reproduce(
     json: output.Json = False,
 ) -> None:
     """Train a pretrained model's recipe again, and compare the result with its card."""
-    from zoo.weights import pretrained_names
-
     output.start_tensorflow()
     import recipes
     from recipes.pretrained import recipe_of
@@ -221,15 +223,22 @@ def reproduce(
         raise CheckFailed(f"{name} came out {-points:.2f} points worse than its card says.")
 
 
-def _resumed(out: Path | None, name: str | None) -> "Run":
+def _resume(out: Path | None, changes: dict[str, Any], json: bool) -> None:
+    """Finish an interrupted run, and print how well it does."""
+    if out is None:
+        raise InputError("name the run that is to be resumed (--out).")
+    if changes:
+        raise InputError(
+            "a run is resumed with the recipe that it was started with: leave out "
+            f"{', '.join(changes)}."
+        )
+    output.start_tensorflow()
     from recipes.run import Run
     from recipes.supervised import continue_run
 
-    if out is None and name is None:
-        raise InputError("name the run that is to be resumed (--out).")
-    run = Run(options.default_out(out, name or ""))
+    run = Run(out)
     with _resumable(run.path, "train"):
-        return continue_run(run, callbacks=[_bar(run.config.recipe)])
+        _finished(continue_run(run, callbacks=[_bar(run.config.recipe)]), json)
 
 
 @contextmanager
@@ -251,10 +260,10 @@ def _unfinished(path: Path) -> bool:
 
 
 def _loaded(recipe: "Recipe") -> "Splits":
-    from recipes.data import load_data
+    from recipes.supervised import data_of
 
     with output.progress.status(f"reading {recipe.data}"):
-        data = load_data(recipe.data, **recipe.data_options)
+        data = data_of(recipe)
     options.report_skipped(data)
     return data
 

@@ -23,12 +23,12 @@ def list_(
 ) -> None:
     """List architectures and pretrained models."""
     names = registry.list_models(pattern, task=task, family=family, pretrained=pretrained)
+    if not names:
+        raise InputError(f"nothing matches {pattern!r}: `zoo list` shows every name.")
     rows = [_row(name) for name in names]
     if json:
         output.emit(rows)
         return
-    if not rows:
-        raise InputError(f"nothing matches {pattern!r}: `zoo list` shows every name.")
     output.table(
         "",
         ("name", "task", "parameters", "metric", "", "bytes"),

@@ -83,11 +83,12 @@ def size(count: int) -> str:
 
 def parity_row(report: Any) -> list[object]:
     """Return a `ParityReport` as the cells under `PARITY`."""
+    share = f"{100 * report.agreement:.2f} %"
     return [
         f"{report.format} {report.quantization}",
         size(report.bytes),
         f"{report.largest_difference:.1e}",
-        f"{100 * report.agreement:.2f} %",
+        f"R² {report.agreement:.4f}" if report.metric == "r2" else share,
         figure(report.metric, report.value),
         f"{report.milliseconds:.3f}",
     ]

@@ -29,11 +29,11 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
     import export
     from export.exporting import kept_samples
     from export.formats import ROWS
-    from recipes import load_data
     from recipes.evaluation import MAIN_METRIC, measure
+    from recipes.supervised import data_of
 
     card = run.card
-    data = load_data(run.config.recipe.data, **run.config.recipe.data_options)
+    data = data_of(run.config.recipe, run.encoder)
     with whole_folder(target / name, overwrite=True) as folder:
         path = folder / WEIGHTS
         model = run.load()

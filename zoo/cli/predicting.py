@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def predict(
     model: Annotated[str, typer.Argument(help="A pretrained model, or the path of a run.")],
-    files: Annotated[list[Path], typer.Argument(help="Pictures, or .csv files with rows.")],
+    files: Annotated[list[Path], typer.Argument(help="Pictures, folders of them, or .csv files.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the pictures of an autoencoder.")
@@ -27,9 +27,9 @@ def predict(
     from zoo import cards
 
     card = cards.card(model)
-    missing = next((file for file in files if not file.is_file()), None)
-    if missing:
-        raise InputError(f"there is no file {missing}.")
+    if out and card.task != "reconstruction":
+        raise InputError(f"--out is for pictures that a model makes; {model!r} does none.")
+    files = [found for file in files for found in _files(file)]
     output.start_tensorflow()
     from recipes.evaluation import answers
     from zoo.models import load
@@ -49,6 +49,18 @@ def predict(
         output.table("", ("input", "answer"), [(row["input"], _words(row)) for row in rows])
 
 
+def _files(place: Path) -> list[Path]:
+    """Return a file, or the files in a folder."""
+    if not place.is_dir():
+        if not place.is_file():
+            raise InputError(f"there is no file {place}.")
+        return [place]
+    found = sorted(p for p in place.rglob("*") if p.is_file() and not p.name.startswith("."))
+    if not found:
+        raise InputError(f"there are no files in {place}.")
+    return found
+
+
 def _inputs(model: str, card: "Card", files: list[Path]) -> tuple[list[str], "np.ndarray"]:
     import numpy as np
 
@@ -57,14 +69,12 @@ def _inputs(model: str, card: "Card", files: list[Path]) -> tuple[list[str], "np
 
         shape = [n or 0 for n in card.input.shape]
         return [str(file) for file in files], np.stack([read_image(f, shape) for f in files])
-    from recipes.data.encoder import Encoder
     from recipes.data.tables import read_rows
-    from recipes.run import Run
-    from zoo.weights import model_folder
+    from recipes.inputs import encoder_of
 
-    folder = model_folder(model)
-    encoder = Run(folder).encoder if (folder / "encoder.json").is_file() else None
-    encoder = encoder or Encoder.numbers(card.input.features)
+    encoder = encoder_of(model)
+    if encoder is None:
+        raise InputError(f"{model!r} takes neither pictures nor the rows of a table.")
     names, arrays = [], []
     for file in files:
         rows = read_rows(file)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli import options, output
+from zoo.errors import InputError
+from zoo.files import refuse_taken
 
 if TYPE_CHECKING:
     from zoo.cards import Card
@@ -40,6 +42,7 @@ def export(
     from zoo.cards import card
 
     format_of(format, quantize)
+    refuse_taken(out, overwrite)
     found = card(model)
     output.start_tensorflow()
     import export as exporting
@@ -47,7 +50,7 @@ def export(
     with output.progress.status(f"exporting {model} as {format} {quantize}"):
         given: dict[str, Any] = {}
         if (verify or quantize == "int8") and (data or not _keeps_samples(model)):
-            given = _samples(found, data, options.data_options(target, task, drop))
+            given = _samples(model, found, data, options.data_options(target, task, drop))
         artifact = exporting.export(
             model,
             out,
@@ -86,12 +89,18 @@ def verify(
     """Hold an artifact against the model that it came from."""
     from export import artifact as artifacts
     from zoo.cards import card
-    from zoo.errors import InputError
 
-    source = model or artifacts.read(artifact).source
+    manifest = artifacts.read(artifact)
+    source = model or manifest.source
     if not source:
         raise InputError(f"{artifact} does not name the model that it came from (--model).")
-    found = card(source)
+    try:
+        found = card(source)
+    except InputError as error:
+        cure = "" if model else " Name the model that the artifact came from (--model)."
+        raise InputError(f"{error}{cure}") from None
+    if manifest.source_sha256 not in ("", found.weights.sha256):
+        output.progress.print(f"{artifact} was exported from other weights than {source} has now.")
     output.start_tensorflow()
     import export as exporting
     from export.exporting import kept_samples
@@ -100,7 +109,7 @@ def verify(
         samples = None if data else kept_samples(source, found.task)
         if samples is None:
             given = options.data_options(target, task, drop)
-            samples = _samples(found, data, given)["samples"]
+            samples = _samples(source, found, data, given)["samples"]
         report = exporting.verify(artifact, source, samples)
     if json:
         output.emit(report)
@@ -115,15 +124,13 @@ def _keeps_samples(model: str) -> bool:
     return (model_folder(model) / "samples.npz").is_file()
 
 
-def _samples(card: "Card", data: str | None, given: dict[str, Any]) -> dict[str, Any]:
+def _samples(model: str, card: "Card", data: str | None, given: dict[str, Any]) -> dict[str, Any]:
     """Return test samples and calibration inputs, from the data named or the card's own."""
     from export.exporting import targets_of
-    from recipes.data import load_data
+    from recipes.inputs import data_for
     from recipes.run import some
-    from zoo.errors import InputError
 
-    shape = [n or 0 for n in card.input.shape] if len(card.input.shape) == 3 else None
-    splits = load_data(data or card.dataset.source, shape=shape, **given)
+    splits = data_for(model, data, **given)
     options.report_skipped(splits)
     if list(splits.shape) != card.input.shape:
         raise InputError(

@@ -5,9 +5,12 @@ from zoo.layers.convolution import conv_bn
 from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import raw_input
 from zoo.layers.standardize import Standardize
+from zoo.layers.tokens import ClassToken, LearnedPositions
 
 __all__ = [
     "BatchNormalization",
+    "ClassToken",
+    "LearnedPositions",
     "Standardize",
     "activated",
     "conv_bn",

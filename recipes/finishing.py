@@ -1,0 +1,109 @@
+"""The end of a training: the kept weights are measured, and the model gets its card."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import keras
+import msgspec
+
+from recipes.data import Examples, Splits
+from recipes.evaluation import MAIN_METRIC, answers, figures
+from recipes.plots import plot_confusion, plot_history
+from recipes.recipe import Recipe
+from recipes.run import Run, State, commit, hardware
+from zoo import cards
+from zoo.files import sha256_of, whole_file
+from zoo.layers import Standardize
+
+
+def finish(run: Run, model: keras.Model, data: Splits) -> Run:
+    """Measure a trained model, the test set once, and write model, plots and card.
+
+    Args:
+        run: its last epoch is done.
+        model: with the weights that were kept.
+        data: what it learned from.
+
+    Returns:
+        The run, finished.
+    """
+    state, config = run.read_state() or State(), run.config
+    model.trainable = True
+    plot_history(state.history, run.path / "learning_curve.png")
+    splits = {"validation": data.validation, "test": data.test}
+    outputs = {name: answers(model, split.inputs) for name, split in splits.items()}
+    metrics = {name: figures(outputs[name], splits[name], config.task) for name in splits}
+    if config.labels:
+        path = run.path / "confusion_matrix.png"
+        plot_confusion(outputs["test"], data.test.targets, config.labels, path)
+    run.write_metrics(metrics)
+    path = run.path / "model.keras"
+    with whole_file(path) as temporary:
+        model.save(temporary)
+    cards.write(_card(run, model, state, metrics, splits), run.path / cards.FILE)
+    return run
+
+
+def _card(
+    run: Run,
+    model: keras.Model,
+    state: State,
+    metrics: dict[str, dict[str, float]],
+    splits: dict[str, Examples],
+) -> cards.Card:
+    config, path = run.config, run.path / "model.keras"
+    main = MAIN_METRIC[config.task]
+    source = model.inputs[0]
+    inside = "".join(
+        f"; {words}"
+        for kind, words in (
+            (keras.layers.Resizing, "the model resizes them to its own size"),
+            (keras.layers.Rescaling, "the model scales grey levels 0…255 to its own range"),
+            (Standardize, "the model standardizes each feature"),
+        )
+        if any(isinstance(layer, kind) for layer in model.layers)
+    )
+    return cards.Card(
+        name=run.name,
+        architecture=config.architecture,
+        arguments=config.arguments,
+        task=config.task,
+        input=cards.Input(
+            name=source.name,
+            shape=list(source.shape[1:]),
+            dtype=source.dtype,
+            preprocessing=f"{config.preprocessing}{inside}",
+            features=config.features,
+        ),
+        labels=config.labels,
+        parameters=cards.Parameters(
+            trainable=sum(math.prod(w.shape) for w in model.trainable_weights),
+            non_trainable=sum(math.prod(w.shape) for w in model.non_trainable_weights),
+        ),
+        weights=cards.Weights(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path)),
+        dataset=config.dataset,
+        recipe=_plain(config.recipe),
+        metrics=[
+            cards.Metric(name=name, split=split, value=value, examples=len(splits[split]))
+            for split, values in metrics.items()
+            for name, value in sorted(values.items(), key=lambda item: item[0] != main)
+        ],
+        training=cards.Training(
+            command=config.command,
+            seed=config.recipe.seed,
+            epochs=len(state.history),
+            best_epoch=state.kept_epoch,
+            seconds=round(state.seconds, 1),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=commit(),
+            hardware=hardware(),
+            versions=config.versions,
+        ),
+        reference=config.recipe.reference,
+    )
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe's fields, its reference left out: the card has a field for that."""
+    return {k: v for k, v in msgspec.to_builtins(recipe).items() if k != "reference"}

@@ -1,0 +1,75 @@
+"""Data read the way that a given model reads it: its picture size, its table columns."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recipes.data import Encoder, Splits, load_data
+from recipes.run import Run
+from zoo import cards, weights
+from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def data_for(
+    model: "str | os.PathLike[str] | keras.Model",
+    source: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Splits:
+    """Load data for a model that exists already.
+
+    Pictures come in the model's shape. The columns of a table become features by the encoder that
+    the model's run keeps (a category is the same feature, a gap is filled with the same median),
+    and the target and the task are the run's own, unless `options` say otherwise.
+
+    Args:
+        model: name of a pretrained model, path of a run, or a `keras.Model`.
+        source: what `load_data` takes. Default: what the model was trained on.
+        **options: further arguments of `load_data`.
+
+    Returns:
+        The `Splits`.
+
+    Raises:
+        InputError: no such data, or columns that the model does not know.
+    """
+    encoder = None
+    if isinstance(model, str | os.PathLike):
+        card = cards.read(weights.model_folder(model) / cards.FILE)
+        encoder = encoder_of(model)
+        if source is None:
+            source, options = card.dataset.source, {**card.recipe["data_options"], **options}
+    if source is None:
+        raise InputError("name the data: this model has no card that says what it was trained on.")
+    return load_data(source, **data_options_for(model, **options), encoder=encoder)
+
+
+def data_options_for(
+    model: "str | os.PathLike[str] | keras.Model", **options: Any
+) -> dict[str, Any]:
+    """Return the arguments of `load_data` for a model: `options`, and what follows from its card.
+
+    They are plain data, and so a recipe can keep them; a table's encoder is not among them.
+    """
+    if not isinstance(model, str | os.PathLike):
+        shape, known, task = tuple(model.input_shape[1:]), {}, None
+    else:
+        card = cards.read(weights.model_folder(model) / cards.FILE)
+        shape, known, task = tuple(card.input.shape), card.recipe["data_options"], card.task
+    if len(shape) == 3:
+        return {**options, "shape": shape}
+    target = options.get("target") or known.get("target")
+    same = target == known.get("target", target)
+    found = {"target": target, "task": options.get("task") or (task if same else None)}
+    return {**options, **{name: value for name, value in found.items() if value}}
+
+
+def encoder_of(model: str | os.PathLike[str]) -> Encoder | None:
+    """Return how a table's columns become the features of a model; `None` for pictures."""
+    folder = weights.model_folder(model)
+    if (Path(folder) / "encoder.json").is_file():
+        return Run(folder).encoder
+    features = cards.read(folder / cards.FILE).input.features
+    return Encoder.numbers(features) if features else None
