@@ -1,7 +1,15 @@
 """A valid card, folders that look like packaged models, and a server to download them from."""
 
 import hashlib
+import re
+import socket
+import struct
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -9,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import pytest
-from loopback import Site, serving
 
 from zoo import cards, weights
 from zoo.cards import (
@@ -132,10 +139,117 @@ def pictures() -> np.ndarray:
     return (levels * kept).astype("uint8")
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with serving() as result:
-        yield result
+@dataclass
+class Answer:
+    """How the server answers one request.
+
+    Attributes:
+        status: another status than 200, with an empty body.
+        limit: bytes after which it stops.
+        stalls: it then keeps the connection open.
+        resumes: it heeds a Range header.
+        resets: it then drops the connection without a farewell.
+        offset: bytes that it leaves out of a range that it was asked for.
+        content: other content than the site's.
+    """
+
+    status: int = 200
+    limit: int | None = None
+    stalls: bool = False
+    resumes: bool = True
+    resets: bool = False
+    offset: int = 0
+    content: bytes | None = None
+
+
+@dataclass
+class Site:
+    """A server on this machine: what it holds and will answer, and what it was asked."""
+
+    content: bytes = b""
+    address: str = ""
+    answers: deque[Answer] = field(default_factory=deque)
+    ranges: list[str | None] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{self.address}/model.weights.h5"
+
+    def then(self, times: int = 1, **how: Any) -> None:
+        """Answer the next requests in this way; see `Answer`."""
+        self.answers.extend([Answer(**how)] * times)
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        """Serve one request by the next answer, or well if none is left."""
+        answer = self.answers.popleft() if self.answers else Answer()
+        wanted = request.headers["Range"]
+        self.ranges.append(wanted)
+        content = self.content if answer.content is None else answer.content
+        if self.gate:
+            self.gate.wait(10)
+        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and answer.resumes else 0
+        if answer.status == 200 and start and start >= len(content):
+            answer = Answer(status=416)
+        if answer.status != 200:
+            self.sent.append(0)
+            request.send_response(answer.status)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
+        start += answer.offset
+        body = content[start:]
+        request.send_response(206 if start else 200)
+        if start:
+            last = len(content) - 1
+            request.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        body = body[: answer.limit]
+        self.sent.append(len(body))
+        request.wfile.write(body)
+        request.wfile.flush()
+        if answer.stalls:
+            self.released.wait(10)
+        if answer.resets:
+            # Closed without lingering, a socket sends RST in place of FIN.
+            request.connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            socket.close(request.connection.detach())
+
+
+@contextmanager
+def run_server(content: bytes) -> Iterator[Site]:
+    """Run a server on a free port of this machine."""
+    site = Site(content)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            site.answer(self)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    site.address = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield site
+    finally:
+        site.released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[[bytes], AbstractContextManager[Site]]:
+    """Return content -> a context in which a server on this machine has it."""
+    return run_server
 
 
 @pytest.fixture

@@ -1,22 +1,65 @@
 """Downloads from a real server, which may fail in all the ways that servers do."""
 
+import hashlib
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from loopback import CONTENT, FILE, HALF, Answer, Site, entry, flipped, left, place, put
 
 import zoo
 from zoo import weights
+from zoo.cards import Weights
 
 pytestmark = pytest.mark.usefixtures("online")
 
+# Several blocks of 64 KiB and a rest.
+CONTENT = bytes(range(256)) * 1000 + b"the end"
+HALF = len(CONTENT) // 2
+FILE = "model.weights.h5"
 
-def test_a_download_lands_whole_in_the_cache(site: Site, folder: Path, tmp_path: Path) -> None:
+
+@pytest.fixture
+def site(serving: Callable[..., Any]) -> Iterator[Any]:
+    """A server that has the file."""
+    with serving(CONTENT) as result:
+        yield result
+
+
+def entry(url: str | None, content: bytes = CONTENT) -> Weights:
+    """Return the card's entry for a file."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Weights(file=FILE, bytes=len(content), sha256=sha256, url=url)
+
+
+def place(content: bytes = CONTENT) -> Path:
+    """Return where the cache keeps a file."""
+    return weights.home() / "weights" / hashlib.sha256(content).hexdigest() / FILE
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def flipped(content: bytes) -> bytes:
+    """Return the content with one bit changed."""
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def left() -> list[str]:
+    """Return the names of what lies in the cache, apart from lock files."""
+    files = (path for path in weights.home().rglob("*") if path.is_file())
+    return sorted(path.name for path in files if path.suffix != ".lock")
+
+
+def test_a_download_lands_whole_in_the_cache(site: Any, folder: Path, tmp_path: Path) -> None:
     path = weights.fetch(entry(site.url), folder)
     assert path == place()
     assert path.is_relative_to(tmp_path / "home")
@@ -26,19 +69,19 @@ def test_a_download_lands_whole_in_the_cache(site: Site, folder: Path, tmp_path:
     assert (site.ranges, site.sent) == ([None], [len(CONTENT)])
 
 
-def test_a_file_is_downloaded_once(site: Site, folder: Path) -> None:
+def test_a_file_is_downloaded_once(site: Any, folder: Path) -> None:
     first = weights.fetch(entry(site.url), folder)
     assert weights.fetch(entry(site.url), folder) == first
     assert len(site.ranges) == 1
 
 
-def test_an_empty_file_can_be_downloaded(site: Site, folder: Path) -> None:
-    site.answers.append(Answer(content=b""))
+def test_an_empty_file_can_be_downloaded(site: Any, folder: Path) -> None:
+    site.then(content=b"")
     assert weights.fetch(entry(site.url, b""), folder).read_bytes() == b""
 
 
-def test_a_cut_connection_is_resumed_where_it_stopped(site: Site, folder: Path) -> None:
-    site.answers.append(Answer(limit=HALF))
+def test_a_cut_connection_is_resumed_where_it_stopped(site: Any, folder: Path) -> None:
+    site.then(limit=HALF)
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
     assert site.ranges == [None, f"bytes={HALF}-"]
     assert site.sent == [HALF, len(CONTENT) - HALF]
@@ -46,21 +89,21 @@ def test_a_cut_connection_is_resumed_where_it_stopped(site: Site, folder: Path) 
 
 
 @pytest.mark.parametrize("limit", [0, HALF])
-def test_a_reset_connection_is_resumed(site: Site, folder: Path, limit: int) -> None:
-    site.answers.append(Answer(limit=limit, resets=True))
+def test_a_reset_connection_is_resumed(site: Any, folder: Path, limit: int) -> None:
+    site.then(limit=limit, resets=True)
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
     assert len(site.ranges) == 2
 
 
-def test_a_connection_that_is_cut_again_and_again_makes_progress(site: Site, folder: Path) -> None:
-    site.answers.extend(Answer(limit=1000) for _ in range(3))
+def test_a_connection_that_is_cut_again_and_again_makes_progress(site: Any, folder: Path) -> None:
+    site.then(limit=1000, times=3)
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
     assert site.ranges == [None, "bytes=1000-", "bytes=2000-", "bytes=3000-"]
     assert sum(site.sent) == len(CONTENT)
 
 
-def test_a_later_call_goes_on_where_a_failed_one_stopped(site: Site, folder: Path) -> None:
-    site.answers.extend(Answer(limit=1000) for _ in range(weights.ATTEMPTS))
+def test_a_later_call_goes_on_where_a_failed_one_stopped(site: Any, folder: Path) -> None:
+    site.then(limit=1000, times=weights.ATTEMPTS)
     with pytest.raises(zoo.InputError, match=f"after 4000 of {len(CONTENT)} bytes"):
         weights.fetch(entry(site.url), folder)
     assert left() == [f"{FILE}.part"]
@@ -69,15 +112,17 @@ def test_a_later_call_goes_on_where_a_failed_one_stopped(site: Site, folder: Pat
     assert sum(site.sent) == len(CONTENT)
 
 
-def test_a_server_that_ignores_ranges_sends_the_file_anew(site: Site, folder: Path) -> None:
-    site.answers.extend([Answer(limit=HALF), Answer(resumes=False)])
+def test_a_server_that_ignores_ranges_sends_the_file_anew(site: Any, folder: Path) -> None:
+    site.then(limit=HALF)
+    site.then(resumes=False)
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
     assert site.ranges == [None, f"bytes={HALF}-"]
     assert site.sent == [HALF, len(CONTENT)]
 
 
-def test_a_server_that_sends_another_range_is_not_believed(site: Site, folder: Path) -> None:
-    site.answers.extend([Answer(limit=HALF), Answer(offset=7)])
+def test_a_server_that_sends_another_range_is_not_believed(site: Any, folder: Path) -> None:
+    site.then(limit=HALF)
+    site.then(offset=7)
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
 
 
@@ -86,70 +131,68 @@ def test_a_server_that_sends_another_range_is_not_believed(site: Site, folder: P
     [flipped(CONTENT), CONTENT + b"more", CONTENT * 2, b"x" * len(CONTENT)],
     ids=["flipped", "longer", "twice", "other"],
 )
-def test_other_content_is_refused_and_not_kept(site: Site, folder: Path, content: bytes) -> None:
-    site.answers.extend(Answer(content=content) for _ in range(weights.ATTEMPTS))
+def test_other_content_is_refused_and_not_kept(site: Any, folder: Path, content: bytes) -> None:
+    site.then(content=content, times=weights.ATTEMPTS)
     with pytest.raises(zoo.InputError, match="another SHA-256 than the card"):
         weights.fetch(entry(site.url), folder)
     assert left() == []
 
 
 def test_shorter_content_is_refused_and_never_under_the_file_s_name(
-    site: Site, folder: Path
+    site: Any, folder: Path
 ) -> None:
-    site.answers.extend(Answer(content=CONTENT[:-1]) for _ in range(weights.ATTEMPTS))
+    site.then(content=CONTENT[:-1], times=weights.ATTEMPTS)
     with pytest.raises(zoo.InputError, match="could not be fetched"):
         weights.fetch(entry(site.url), folder)
     assert not place().exists()
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
 
 
-def test_corrupt_content_is_fetched_anew(site: Site, folder: Path) -> None:
-    site.answers.append(Answer(content=flipped(CONTENT)))
+def test_corrupt_content_is_fetched_anew(site: Any, folder: Path) -> None:
+    site.then(content=flipped(CONTENT))
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
     assert site.ranges == [None, None]
 
 
-def test_a_cut_download_of_corrupt_content_is_fetched_anew(site: Site, folder: Path) -> None:
-    site.answers.append(Answer(content=b"x" * len(CONTENT), limit=HALF))
+def test_a_cut_download_of_corrupt_content_is_fetched_anew(site: Any, folder: Path) -> None:
+    site.then(content=b"x" * len(CONTENT), limit=HALF)
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
     assert site.ranges == [None, f"bytes={HALF}-", None]
 
 
 @pytest.mark.parametrize("rest", [CONTENT, CONTENT + b"more", b"x" * len(CONTENT)])
-def test_a_full_part_of_an_ended_process_does_no_harm(
-    site: Site, folder: Path, rest: bytes
-) -> None:
+def test_a_full_part_of_an_ended_process_does_no_harm(site: Any, folder: Path, rest: bytes) -> None:
     put(place().with_name(f"{FILE}.part"), rest)
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
     assert left() == [FILE]
 
 
 def test_no_more_is_read_than_the_card_says(
-    site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
+    site: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "TIMEOUT", 0.5)
     # It promises more, and whoever waits for it runs into the time limit.
-    endless = Answer(content=CONTENT * 20, limit=len(CONTENT) + 1, stalls=True)
-    site.answers.extend([endless] * weights.ATTEMPTS)
+    limit, times = len(CONTENT) + 1, weights.ATTEMPTS
+    site.then(content=CONTENT * 20, limit=limit, stalls=True, times=times)
     with pytest.raises(zoo.InputError, match="another SHA-256"):
         weights.fetch(entry(site.url), folder)
 
 
 @pytest.mark.parametrize("limit", [0, HALF])
 def test_a_stalled_connection_is_given_up_and_resumed(
-    site: Site, folder: Path, limit: int, monkeypatch: pytest.MonkeyPatch
+    site: Any, folder: Path, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "TIMEOUT", 0.2)
-    site.answers.append(Answer(limit=limit, stalls=True))
+    site.then(limit=limit, stalls=True)
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
     assert len(site.ranges) == 2
 
 
 def test_a_server_that_always_stalls_ends_in_an_error(
-    site: Site, folder: Path, monkeypatch: pytest.MonkeyPatch
+    site: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "TIMEOUT", 0.1)
-    site.answers.extend(Answer(limit=0, stalls=True) for _ in range(weights.ATTEMPTS))
+    site.then(limit=0, stalls=True, times=weights.ATTEMPTS)
     start = time.monotonic()
     with pytest.raises(zoo.InputError, match=r"could not be fetched: .*timed out"):
         weights.fetch(entry(site.url), folder)
@@ -168,8 +211,8 @@ def test_a_refused_connection_ends_in_an_error(folder: Path, pauses: list[float]
     assert left() == []
 
 
-def test_the_pauses_between_tries_grow(site: Site, folder: Path, pauses: list[float]) -> None:
-    site.answers.extend(Answer(status=503) for _ in range(weights.ATTEMPTS))
+def test_the_pauses_between_tries_grow(site: Any, folder: Path, pauses: list[float]) -> None:
+    site.then(status=503, times=weights.ATTEMPTS)
     with pytest.raises(zoo.InputError):
         weights.fetch(entry(site.url), folder)
     assert pauses == sorted(set(pauses))
@@ -178,17 +221,17 @@ def test_the_pauses_between_tries_grow(site: Site, folder: Path, pauses: list[fl
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_a_file_that_is_not_there_is_given_up_at_once(
-    site: Site, folder: Path, status: int, pauses: list[float]
+    site: Any, folder: Path, status: int, pauses: list[float]
 ) -> None:
-    site.answers.extend(Answer(status=status) for _ in range(weights.ATTEMPTS))
+    site.then(status=status, times=weights.ATTEMPTS)
     with pytest.raises(zoo.InputError, match=f"{site.url} could not be fetched: HTTP {status}"):
         weights.fetch(entry(site.url), folder)
     assert len(site.ranges) == 1
     assert pauses == []
 
 
-def test_the_error_says_where_to_put_the_file_by_hand(site: Site, folder: Path) -> None:
-    site.answers.append(Answer(status=404))
+def test_the_error_says_where_to_put_the_file_by_hand(site: Any, folder: Path) -> None:
+    site.then(status=404)
     with pytest.raises(zoo.InputError, match=f"Put the file at {place()}"):
         weights.fetch(entry(site.url), folder)
     put(place(), CONTENT)
@@ -196,20 +239,20 @@ def test_the_error_says_where_to_put_the_file_by_hand(site: Site, folder: Path) 
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_a_server_s_passing_fault_is_tried_again(site: Site, folder: Path, status: int) -> None:
-    site.answers.append(Answer(status=status))
+def test_a_server_s_passing_fault_is_tried_again(site: Any, folder: Path, status: int) -> None:
+    site.then(status=status)
     assert weights.fetch(entry(site.url), folder).read_bytes() == CONTENT
     assert len(site.ranges) == 2
 
 
-def test_a_server_s_lasting_fault_ends_in_its_status(site: Site, folder: Path) -> None:
-    site.answers.extend(Answer(status=500) for _ in range(weights.ATTEMPTS))
+def test_a_server_s_lasting_fault_ends_in_its_status(site: Any, folder: Path) -> None:
+    site.then(status=500, times=weights.ATTEMPTS)
     with pytest.raises(zoo.InputError, match="HTTP 500"):
         weights.fetch(entry(site.url), folder)
     assert len(site.ranges) == weights.ATTEMPTS
 
 
-def test_two_processes_share_one_download(site: Site, folder: Path) -> None:
+def test_two_processes_share_one_download(site: Any, folder: Path) -> None:
     site.gate = threading.Event()
     program = (
         "import sys, pathlib\n"
@@ -235,3 +278,10 @@ def test_two_processes_share_one_download(site: Site, folder: Path) -> None:
     assert [output.strip() for output, _ in results] == [str(place())] * 2
     assert site.sent == [len(CONTENT)]
     assert place().read_bytes() == CONTENT
+
+
+def test_offline_the_cache_serves(site: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights.fetch(entry(site.url), folder)
+    monkeypatch.setenv("ZOO_OFFLINE", "1")
+    assert weights.fetch(entry(site.url), folder) == place()
+    assert len(site.ranges) == 1
