@@ -84,13 +84,7 @@ def train(
     refuse_taken(Path(out))
     data = data or data_of(recipe)
     data = data.limited(recipe.examples)
-    reconstructs = registry.architecture(recipe.model).task == "reconstruction"
-    task = "reconstruction" if reconstructs else data.task
-    seed_everything(recipe.seed)
-    model, arguments = _build(recipe, data, task)
-    for layer in model.layers:
-        if isinstance(layer, Standardize):
-            layer.adapt(data.train.inputs.reshape(-1, data.shape[-1]))
+    model, task, arguments = fresh_model(recipe, data)
     run = Run.create(out, recipe, model, data, task, recipe.model, arguments)
     return continue_run(run, data, callbacks)
 
@@ -162,6 +156,56 @@ def seed_everything(seed: int) -> None:
     """Seed Python, NumPy, Keras and TensorFlow, and have every op compute in a fixed order."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+def fresh_model(recipe: Recipe, data: Splits) -> tuple[keras.Model, str, dict[str, Any]]:
+    """Build a recipe's model for its data, seeded, with random weights.
+
+    Returns:
+        The model; its task; and what its builder was called with.
+
+    Raises:
+        InputError: the architecture does not fit the data.
+    """
+    reconstructs = registry.architecture(recipe.model).task == "reconstruction"
+    task = "reconstruction" if reconstructs else data.task
+    seed_everything(recipe.seed)
+    model, arguments = _build(recipe, data, task)
+    for layer in model.layers:
+        if isinstance(layer, Standardize):
+            layer.adapt(data.train.inputs.reshape(-1, data.shape[-1]))
+    return model, task, arguments
+
+
+def compile_model(
+    model: keras.Model, recipe: Recipe, task: str, optimizer: keras.Optimizer
+) -> None:
+    """Give a model the loss of its recipe, the metrics of its task, and an optimizer."""
+    loss: Any = recipe.loss or LOSSES[task]
+    if recipe.label_smoothing:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    model.compile(
+        optimizer,
+        loss,
+        metrics=["accuracy"] if task == "classification" else [],
+        jit_compile=False,  # slower for convolutions on CPUs
+    )
+
+
+def recipe_batches(recipe: Recipe, data: Splits, task: str, epochs: range) -> tf.data.Dataset:
+    """Return the shuffled, augmented and weighted batches that a recipe trains on."""
+    classes = len(data.labels)
+    weighted = recipe.class_weights and task == "classification"
+    return training_batches(
+        data.train,
+        recipe.batch_size,
+        task,
+        classes,
+        epochs=epochs,
+        seed=recipe.seed,
+        augment=recipe.augment,
+        class_weights=balanced_weights(data.train.targets, classes) if weighted else None,
+    )
 
 
 def _scale(data: Splits) -> tuple[np.ndarray, np.ndarray]:
@@ -252,14 +296,9 @@ def _fit(
         head = next(layer for layer in reversed(model.layers) if layer.trainable_weights)
         surgery.freeze(model, lambda layer: layer is head or not phase.head_only)
     steps = math.ceil(len(data.train) / recipe.batch_size)
-    loss: Any = recipe.loss or LOSSES[task]
-    if recipe.label_smoothing:
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    model.compile(
-        optimizer(recipe, phase.learning_rate, phase.schedule, steps * len(phase.epochs)),
-        loss,
-        metrics=["accuracy"] if task == "classification" else [],
-        jit_compile=False,  # slower for convolutions on CPUs
+    total = steps * len(phase.epochs)
+    compile_model(
+        model, recipe, task, optimizer(recipe, phase.learning_rate, phase.schedule, total)
     )
     model.optimizer.build(model.trainable_variables)
     if state.epoch:
@@ -267,19 +306,9 @@ def _fit(
     if state.epoch > phase.epochs.start:
         _assign(model.optimizer.variables, state.optimizer)
     epochs = range(max(phase.epochs.start, state.epoch), phase.epochs.stop)
-    weighted = recipe.class_weights and task == "classification"
     averaged = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     model.fit(
-        training_batches(
-            data.train,
-            recipe.batch_size,
-            task,
-            classes,
-            epochs=epochs,
-            seed=recipe.seed,
-            augment=recipe.augment,
-            class_weights=balanced_weights(data.train.targets, classes) if weighted else None,
-        ),
+        recipe_batches(recipe, data, task, epochs),
         steps_per_epoch=steps,
         initial_epoch=epochs.start,
         epochs=epochs.stop,
