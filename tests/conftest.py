@@ -1,9 +1,10 @@
-"""What all tests share: a quiet TensorFlow, a cache of their own, and two small finished runs."""
+"""What all tests share: a quiet TensorFlow, a cache of their own, small finished runs, commands."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -57,8 +58,68 @@ def table_run(tmp_path_factory: pytest.TempPathFactory) -> "Run":
 
 
 @pytest.fixture(scope="session")
+def flats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table whose last column, in whole numbers, follows from the others; with some gaps."""
+    path = tmp_path_factory.mktemp("tables") / "flats.csv"
+    cities = ("Bern", "Oslo", "Rome")
+    lines = ["area,rooms,city,price"]
+    for n in range(150):
+        area, rooms, city = 30 + 7 * n % 50 / 2, 1 + n % 5, cities[n % 3]
+        price = 100 * rooms + 50 * cities.index(city)
+        lines.append(f"{area},{'' if n % 10 == 0 else rooms},{'' if n % 50 == 7 else city},{price}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def flats_run(flats: Path, tmp_path_factory: pytest.TempPathFactory) -> "Run":
+    """A linear model trained on the flats; it is the model that makes them a regression."""
+    from recipes import Recipe, train
+
+    recipe = Recipe(
+        model="linear",
+        data=str(flats),
+        data_options={"target": "price"},
+        epochs=30,
+        batch_size=16,
+        learning_rate=0.1,
+    )
+    return train(recipe, tmp_path_factory.mktemp("runs") / "flats")
+
+
+@pytest.fixture(scope="session")
 def lenet() -> "keras.Model":
     """The packaged `lenet5-mnist`."""
     import zoo
 
     return zoo.load("lenet5-mnist")
+
+
+@pytest.fixture
+def answer(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Return arguments -> what a command printed with --json, run in this process."""
+    from zoo.cli import run
+
+    def ask(*arguments: str) -> Any:
+        capsys.readouterr()
+        assert run([*arguments, "--json"]) == 0, capsys.readouterr().err
+        return json.loads(capsys.readouterr().out)
+
+    return ask
+
+
+@pytest.fixture
+def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return arguments -> the one line of a command that fails, run in this process."""
+    from zoo.cli import run
+
+    def ask(*arguments: str, code: int = 2) -> str:
+        capsys.readouterr()
+        assert run(list(arguments)) == code
+        errors = capsys.readouterr().err
+        lines = [line for line in errors.splitlines() if line.startswith("zoo: ")]
+        assert len(lines) == 1
+        assert "Traceback" not in errors
+        return lines[0]
+
+    return ask

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,23 +18,8 @@ import zoo
 from recipes import Run, load_data
 from zoo.cli import run as zoo_command
 
-
-def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> object:
-    """Run a command with --json in this process and return what it printed."""
-    capsys.readouterr()
-    assert zoo_command([*arguments, "--json"]) == 0, capsys.readouterr().err
-    return json.loads(capsys.readouterr().out)
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
-    """Run a command that fails in this process and return its one line."""
-    capsys.readouterr()
-    assert zoo_command(list(arguments)) == code
-    errors = capsys.readouterr().err
-    lines = [line for line in errors.splitlines() if line.startswith("zoo: ")]
-    assert len(lines) == 1
-    assert "Traceback" not in errors
-    return lines[0]
+Answer = Callable[..., Any]
+Complaint = Callable[..., str]
 
 
 def picture(path: Path, digit: np.ndarray, mode: str = "L", scale: int = 7) -> Path:
@@ -69,8 +56,8 @@ def test_start_up_imports_neither_keras_nor_tensorflow(arguments: list[str]) -> 
     assert result.returncode == 0, result.stderr
 
 
-def test_list_is_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = answer(capsys, "list", "*mnist*")
+def test_list_is_a_table_and_json(answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = answer("list", "*mnist*")
     names = [row["name"] for row in rows]
     assert names == zoo.list_models("*mnist*")
     assert "lenet5-mnist" in names
@@ -84,29 +71,30 @@ def test_list_is_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "61,706" in table
 
 
-def test_list_filters(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {row["task"] for row in answer(capsys, "list", "--task", "regression")} == {"regression"}
-    names = [row["name"] for row in answer(capsys, "list", "--architectures")]
+def test_list_filters(answer: Answer, complaint: Complaint) -> None:
+    assert {row["task"] for row in answer("list", "--task", "regression")} == {"regression"}
+    names = [row["name"] for row in answer("list", "--architectures")]
     assert names == zoo.list_models(pretrained=False)
-    assert "nothing matches" in complaint(capsys, "list", "no-such-*")
+    assert "nothing matches" in complaint("list", "no-such-*")
 
 
 def test_show_prints_a_row_a_card_and_a_run(
-    capsys: pytest.CaptureFixture[str], digits_run: Run
+    answer: Answer,
+    complaint: Complaint,
+    capsys: pytest.CaptureFixture[str],
+    digits_run: Run,
 ) -> None:
-    assert answer(capsys, "show", "mlp_book")["trainable"] == 419_860
-    assert answer(capsys, "show", "lenet5-mnist")["labels"] == list("0123456789")
-    card = answer(capsys, "show", str(digits_run.path))
+    assert answer("show", "mlp_book")["trainable"] == 419_860
+    assert answer("show", "lenet5-mnist")["labels"] == list("0123456789")
+    card = answer("show", str(digits_run.path))
     assert card["dataset"]["source"] == "digits"
     assert zoo_command(["show", "lenet5-mnist"]) == 0
     assert "LeCun" in capsys.readouterr().out
-    assert "lenet5-mnist" in complaint(capsys, "show", "lenet5-mnits")
+    assert "lenet5-mnist" in complaint("show", "lenet5-mnits")
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1", "P", "CMYK", "I;16"])
-def test_predict_takes_pictures_of_any_mode(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, mode: str
-) -> None:
+def test_predict_takes_pictures_of_any_mode(answer: Answer, tmp_path: Path, mode: str) -> None:
     data = load_data("digits")
     zero = data.train.inputs[data.train.targets == 0][0]
     if mode == "I;16":
@@ -116,38 +104,40 @@ def test_predict_takes_pictures_of_any_mode(
     else:
         suffix = "jpg" if mode == "CMYK" else "png"
         path = picture(tmp_path / f"digit.{suffix}", zero, mode, scale=11)
-    (row,) = answer(capsys, "predict", "lenet5-mnist", str(path))
+    (row,) = answer("predict", "lenet5-mnist", str(path))
     assert row["classes"][0]["label"] == "0"
     assert len(row["classes"]) == 3
     assert sum(c["probability"] for c in row["classes"]) <= 1.001
 
 
-def test_predict_answers_for_the_rows_of_a_table(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_predict_answers_for_the_rows_of_a_table(answer: Answer, tmp_path: Path) -> None:
     data = load_data("breast_cancer")
     path = tmp_path / "patients.csv"
     with path.open("w") as file:
         writer = csv.writer(file)
         writer.writerow(data.features)
         writer.writerows(data.test.inputs.tolist())
-    rows = answer(capsys, "predict", "logistic-breast_cancer", str(path), "--top", "1")
+    rows = answer("predict", "logistic-breast_cancer", str(path), "--top", "1")
     labels = [row["classes"][0]["label"] for row in rows]
     truth = [data.labels[i] for i in data.test.targets]
     assert np.mean([a == b for a, b in zip(labels, truth, strict=True)]) > 0.9
 
 
-def test_predict_writes_reconstructions(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_predict_writes_reconstructions(answer: Answer, tmp_path: Path) -> None:
     path = picture(tmp_path / "digit.png", load_data("digits").train.inputs[0])
     out = str(tmp_path / "out")
-    (row,) = answer(capsys, "predict", "autoencoder-mnist", str(path), "--out", out)
+    (row,) = answer("predict", "autoencoder-mnist", str(path), "--out", out)
     assert 0 < row["mse"] < 0.2
     assert Image.open(row["reconstruction"]).size == (28, 28)
 
 
 @pytest.mark.slow
 def test_pictures_to_a_verified_int8_file(
-    capsys: pytest.CaptureFixture[str], digit_folder: Path, tmp_path: Path
+    answer: Answer,
+    complaint: Complaint,
+    capsys: pytest.CaptureFixture[str],
+    digit_folder: Path,
+    tmp_path: Path,
 ) -> None:
     (digit_folder / "digit 1" / "notes.png").write_text("no picture")
     run, out = tmp_path / "run", tmp_path / "phone"
@@ -160,21 +150,21 @@ def test_pictures_to_a_verified_int8_file(
     assert "notes.png" in captured.err
     assert "1 left out in all; 180 used" in captured.err
     (digit_folder / "digit 1" / "notes.png").unlink()
-    shown = answer(capsys, "predict", str(run), str(next((digit_folder / "digit 7").iterdir())))
+    shown = answer("predict", str(run), str(next((digit_folder / "digit 7").iterdir())))
     assert shown[0]["classes"][0]["label"] in {"digit 0", "digit 1", "digit 7"}
     options = ["--format", "litert", "--quantize", "int8", "--out", str(out)]
-    result = answer(capsys, "export", str(run), *options, "--max-drop", "6")
+    result = answer("export", str(run), *options, "--max-drop", "6")
     assert result["manifest"]["labels"] == ["digit 0", "digit 1", "digit 7"]
-    again = answer(capsys, "verify", str(out), "--max-drop", "6")
+    again = answer("verify", str(out), "--max-drop", "6")
     assert again["largest_difference"] == result["manifest"]["parity"]["largest_difference"]
-    assert "loses" in complaint(capsys, "verify", str(out), "--max-drop", "-100", code=1)
-    assert "exists already" in complaint(capsys, "export", str(run), *options)
-    before = answer(capsys, "evaluate", str(run))["metrics"]
+    assert "loses" in complaint("verify", str(out), "--max-drop", "-100", code=1)
+    assert "exists already" in complaint("export", str(run), *options)
+    before = answer("evaluate", str(run))["metrics"]
     assert before == json.loads((run / "metrics.json").read_text())["test"]
 
 
 @pytest.mark.slow
-def test_train_a_table_and_resume(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_train_a_table_and_resume(answer: Answer, tmp_path: Path) -> None:
     path = tmp_path / "flats.csv"
     rng = np.random.default_rng(0)
     rows = ["rooms,city,price"]
@@ -184,10 +174,10 @@ def test_train_a_table_and_resume(capsys: pytest.CaptureFixture[str], tmp_path: 
     path.write_text("\n".join(rows))
     run = tmp_path / "run"
     data = ["--data", str(path), "--target", "price", "--out", str(run)]
-    result = answer(capsys, "train", "linear", *data, "--epochs", "60", "--learning-rate", "5")
+    result = answer("train", "linear", *data, "--epochs", "60", "--learning-rate", "5")
     assert result["metrics"]["test"]["r2"] > 0.9
-    assert answer(capsys, "train", "--resume", "--out", str(run)) == result
-    (prediction, *_) = answer(capsys, "predict", str(run), str(path))
+    assert answer("train", "--resume", "--out", str(run)) == result
+    (prediction, *_) = answer("predict", str(run), str(path))
     assert prediction["prediction"] > 0
 
 
@@ -225,14 +215,14 @@ BAD_CALLS = {
 
 @pytest.mark.parametrize(("arguments", "part"), BAD_CALLS.values(), ids=BAD_CALLS.keys())
 def test_a_wrong_call_is_one_line(
-    capsys: pytest.CaptureFixture[str],
+    complaint: Complaint,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
     part: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert part in complaint(capsys, *arguments)
+    assert part in complaint(*arguments)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -253,7 +243,10 @@ BAD_FOLDERS = {
 
 @pytest.mark.parametrize(("files", "part"), BAD_FOLDERS.values(), ids=BAD_FOLDERS.keys())
 def test_a_folder_that_cannot_be_learned_from(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, files: list[str], part: str
+    complaint: Complaint,
+    tmp_path: Path,
+    files: list[str],
+    part: str,
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -265,28 +258,26 @@ def test_a_folder_that_cannot_be_learned_from(
             path.write_text("this is no picture")
     out = tmp_path / "run"
     call = ["finetune", "lenet5-mnist", "--data", str(folder), "--out", str(out)]
-    assert part in complaint(capsys, *call)
+    assert part in complaint(*call)
     assert not out.exists()
 
 
 def test_a_broken_picture_stops_a_strict_call(
-    capsys: pytest.CaptureFixture[str], digit_folder: Path, tmp_path: Path
+    complaint: Complaint, digit_folder: Path, tmp_path: Path
 ) -> None:
     broken = digit_folder / "digit 0" / "broken.jpg"
     broken.write_bytes((digit_folder / "digit 0" / "1.jpg").read_bytes()[:200])
     try:
         call = ["finetune", "lenet5-mnist", "--data", str(digit_folder), "--strict"]
-        assert "broken.jpg" in complaint(capsys, *call, "--out", str(tmp_path / "run"))
+        assert "broken.jpg" in complaint(*call, "--out", str(tmp_path / "run"))
     finally:
         broken.unlink()
 
 
-def test_a_folder_that_cannot_be_written(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_written(complaint: Complaint, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     out = str(tmp_path / "file" / "run")
-    line = complaint(capsys, "train", "mlp", "--data", "iris", "--out", out, "--epochs", "1")
+    line = complaint("train", "mlp", "--data", "iris", "--out", out, "--epochs", "1")
     assert "cannot be written" in line
 
 
@@ -315,9 +306,9 @@ def test_ctrl_c_in_a_training_can_be_resumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_quickstart_does_the_main_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_quickstart_does_the_main_job(answer: Answer, complaint: Complaint, tmp_path: Path) -> None:
     out = tmp_path / "quickstart"
-    result = answer(capsys, "quickstart", "--out", str(out))
+    result = answer("quickstart", "--out", str(out))
     assert result["after"] > max(0.95, result["before"])
     kinds = [(r["format"], r["quantization"]) for r in result["parity"]]
     assert kinds == [("saved_model", "float32"), ("litert", "float32"), ("litert", "int8")]
@@ -327,5 +318,5 @@ def test_quickstart_does_the_main_job(capsys: pytest.CaptureFixture[str], tmp_pa
         assert Path(place).is_dir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("mine")
-    line = complaint(capsys, "quickstart", "--out", str(tmp_path / "other"))
+    line = complaint("quickstart", "--out", str(tmp_path / "other"))
     assert "not from an earlier quickstart" in line

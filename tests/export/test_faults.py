@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -42,6 +43,19 @@ def test_a_wrong_name_is_answered(
 ) -> None:
     with pytest.raises(InputError, match=message):
         export(lenet, tmp_path / "out", format, quantization)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("batch", 0), ("batch", -1), ("timeout", 0.0), ("timeout", -1.0), ("timeout", float("nan"))],
+)
+def test_a_limit_that_makes_no_sense_is_refused(
+    tmp_path: Path, lenet: keras.Model, option: str, value: float
+) -> None:
+    options: dict[str, Any] = {option: value}
+    with pytest.raises(InputError, match=f"{option} must be above 0, not {value}"):
+        export(lenet, tmp_path / "out", samples=(IMAGES, None), **options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_stands_there_is_kept_unless_asked(lenet: keras.Model, tmp_path: Path) -> None:

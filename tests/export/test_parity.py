@@ -15,7 +15,7 @@ import pytest
 from export import ParityReport, check, export, verify
 from recipes import Run
 from zoo.errors import CheckFailed, InputError
-from zoo.surgery import copy
+from zoo.surgery import copy, with_head
 
 REPORT = ParityReport(
     format="litert",
@@ -83,6 +83,8 @@ def test_other_weights_are_caught(exported, digits_run: Run) -> None:
         {"largest_difference": 1.1e-4},
         {"quantization": "int8", "value": 0.889},
         {"quantization": "int8", "value": None, "agreement": 0.98},
+        {"quantization": "int8", "metric": "r2", "agreement": 0.98},
+        {"quantization": "int8", "metric": "r2", "value": 0.88},
         {"largest_difference": float("nan")},
     ],
 )
@@ -98,10 +100,28 @@ def test_a_bad_report_fails(fields: dict[str, object]) -> None:
         {"quantization": "int8", "value": 0.891, "largest_difference": 0.3},
         {"quantization": "int8", "value": 0.95},
         {"quantization": "dynamic", "value": None, "agreement": 0.991},
+        {"quantization": "int8", "value": 0.9, "agreement": 0.5},
+        {"quantization": "int8", "metric": "r2", "value": 0.891, "agreement": 0.991},
     ],
 )
 def test_a_good_report_passes(fields: dict[str, object]) -> None:
     check(changed(**fields))
+
+
+def test_a_quantity_that_drifts_fails_though_its_targets_are_met_as_well() -> None:
+    report = changed(quantization="int8", metric="r2", value=0.93, agreement=0.85)
+    with pytest.raises(CheckFailed) as error:
+        check(report)
+    assert str(error.value) == (
+        "litert int8 loses 15.00 points of agreement with the Keras model on 50 examples, more "
+        "than 1."
+    )
+    check(report, max_drop=15.5)
+
+
+def test_a_loss_against_the_targets_is_told_first() -> None:
+    with pytest.raises(CheckFailed, match=r"loses 10\.00 points of r2 on 50 examples"):
+        check(changed(quantization="int8", metric="r2", value=0.8, agreement=0.8))
 
 
 def test_both_limits_can_be_set() -> None:
@@ -109,6 +129,33 @@ def test_both_limits_can_be_set() -> None:
     check(changed(quantization="int8", value=0.8), max_drop=10.5)
     with pytest.raises(CheckFailed):
         check(REPORT, tolerance=1e-7)
+
+
+def test_a_model_of_another_number_of_outputs_is_named(exported, digits_run: Run) -> None:
+    folder = exported("litert", "float32").path
+    other = with_head(digits_run.load(), 7)
+    with pytest.raises(InputError, match="answers with 10 values, the model with 7: it did not"):
+        verify(folder, other, (digits_run.samples("test").inputs, None))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"format": "onnx"}, "no format 'onnx'"),
+        ({"format": "litter"}, "did you mean 'litert'"),
+        ({"quantization": "int7"}, "no quantization of litert 'int7'; did you mean 'int8'"),
+        ({"format": 3}, r"model\.json is damaged"),
+    ],
+)
+def test_a_format_that_nobody_knows_is_refused(
+    exported, tmp_path: Path, fields: dict[str, object], words: str
+) -> None:
+    folder = tmp_path / "artifact"
+    shutil.copytree(exported("litert", "float32").path, folder)
+    content = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(content | fields))
+    with pytest.raises(InputError, match=words):
+        verify(folder, "lenet5-mnist", (np.zeros((1, 8, 8, 1), "uint8"), None))
 
 
 @dataclass

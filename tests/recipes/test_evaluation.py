@@ -117,7 +117,7 @@ def test_each_split_can_be_measured(clouds: Splits):
 
 def test_an_unknown_split_is_refused(clouds: Splits):
     model = zoo.build("softmax", input_shape=(2,), classes=2)
-    with pytest.raises(InputError, match="train, validation, test"):
+    with pytest.raises(InputError, match="known: all, test, train, validation"):
         evaluate(model, clouds, split="holdout")
 
 

@@ -391,3 +391,25 @@ def test_a_set_too_large_for_memory_goes_to_a_mapped_file(
     monkeypatch.setattr("recipes.data.images._IN_MEMORY", 1)
     mapped = load_data(folder, shape=(10, 12, 3))
     assert mapped.fingerprint == in_memory.fingerprint
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_files_whose_names_say_that_they_are_no_pictures_are_passed_over(
+    pictures: Pictures, strict: bool
+):
+    folder = pictures({"a": 4, "b": 4})
+    for name in ("notes.txt", "labels.csv", "meta.json", "film.mp4"):
+        (folder / "a" / name).write_text("no picture")
+    data = load_data(folder, strict=strict)
+    assert data.skipped == ()
+    assert sum(data.sizes.values()) == 8
+
+
+@pytest.mark.parametrize("name", ["text.png", "text.jpg", "text", "text.unheard-of"])
+def test_a_text_that_is_named_like_a_picture_is_an_error(pictures: Pictures, name: str):
+    folder = pictures({"a": 4, "b": 4})
+    (folder / "a" / name).write_text("no picture")
+    with pytest.raises(InputError, match=rf"a/{name} cannot be read as a picture"):
+        load_data(folder, strict=True)
+    (line,) = load_data(folder).skipped
+    assert f"a/{name} cannot be read as a picture" in line

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes import Recipe
-from recipes.recipe import OPTIMIZERS, SCHEDULES, learning_rates, optimizer
+from recipes.recipe import OPTIMIZERS, SCHEDULES, check, learning_rates, optimizer
 from recipes.supervised import phases
 from zoo import InputError
 from zoo.cards import Reference
@@ -168,6 +168,7 @@ def test_clipping_bounds_the_norm_of_all_gradients_together():
         ("clip_norm", -1.0),
         ("weight_decay", -1e-4),
         ("examples", -5),
+        ("seed", -1),
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_the_name_of_its_field(field: str, value: Any):
@@ -177,11 +178,47 @@ def test_what_cannot_be_trained_is_refused_by_the_name_of_its_field(field: str, 
 
 @pytest.mark.parametrize(
     ("field", "value", "near"),
-    [("optimizer", "adamx", "'adam'"), ("schedule", "cosin", "'cosine'")],
+    [
+        ("optimizer", "adamx", "'adam'"),
+        ("schedule", "cosin", "'cosine'"),
+        ("augment", {"flop": 0.5}, "augmentation 'flop'; did you mean 'flip'"),
+    ],
 )
-def test_a_wrong_name_is_answered_with_the_nearest(field: str, value: str, near: str):
+def test_a_wrong_name_is_answered_with_the_nearest(field: str, value: Any, near: str):
     with pytest.raises(InputError, match=near):
         recipe(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "strength", "limits"),
+    [
+        ("crop", -1, "from 0 to inf, not -1"),
+        ("crop", math.inf, "from 0 to inf, not inf"),
+        ("flip", 2, "from 0 to 1, not 2"),
+        ("flip", -0.5, "from 0 to 1, not -0.5"),
+        ("flip", math.nan, "from 0 to 1, not nan"),
+        ("noise", 1.01, "from 0 to 1, not 1.01"),
+        ("noise", math.nan, "from 0 to 1, not nan"),
+        ("mixup", -0.1, "from 0 to inf, not -0.1"),
+        ("mixup", math.nan, "from 0 to inf, not nan"),
+    ],
+)
+def test_a_strength_that_makes_no_sense_is_refused(name: str, strength: float, limits: str):
+    with pytest.raises(InputError, match=f"augmentation {name!r} must be {limits}"):
+        recipe(augment={name: strength})
+
+
+@pytest.mark.parametrize("strength", [0, 0.5, 1])
+def test_a_strength_may_be_a_limit(strength: float):
+    full = recipe(augment={"flip": strength, "noise": strength, "crop": 0, "mixup": 0})
+    assert full.augment["flip"] == strength
+
+
+@pytest.mark.parametrize("shape", [(8, 12, 1), (12, 8, 1)])
+def test_a_crop_must_be_smaller_than_the_picture(shape: tuple[int, int, int]):
+    check(recipe(augment={"crop": 7}), "classification", shape)
+    with pytest.raises(InputError, match="'crop' must be from 0 to 7, not 8"):
+        check(recipe(augment={"crop": 8}), "classification", shape)
 
 
 def test_a_recipe_goes_through_json_unchanged():

@@ -178,3 +178,45 @@ def test_a_run_is_not_resumed_with_other_data(
     with pytest.raises(InputError, match=r"is not what .* was started with"):
         train(brief(), tmp_path / "run", data=digits, resume=True)
     assert sha256_of(tmp_path / "run") == before
+
+
+def test_a_run_whose_first_epoch_failed_leaves_its_place_free(
+    few_digits: Splits, brief: Brief, tmp_path: Path
+):
+    bad = brief(optimizer="sgd", learning_rate=1e30)
+    with pytest.raises(CheckFailed, match="infinite or not a number in epoch 1"):
+        train(bad, tmp_path / "run", data=few_digits)
+    assert list(tmp_path.iterdir()) == []
+    assert train(brief(epochs=1), tmp_path / "run", data=few_digits).finished
+
+
+def test_a_run_that_failed_later_keeps_its_place(
+    few_digits: Splits, brief: Brief, tmp_path: Path, spoil: Spoiler, state_of: StateOf
+):
+    nan = spoil(2, float("nan"))
+    with pytest.raises(CheckFailed, match="in epoch 3"):
+        train(brief(epochs=4), tmp_path / "run", data=few_digits, callbacks=[nan])
+    assert [row["epoch"] for row in state_of(Run(tmp_path / "run")).history] == [1, 2]
+    with pytest.raises(InputError, match=r"exists already: .* resume it"):
+        train(brief(), tmp_path / "run", data=few_digits)
+
+
+def test_what_a_killed_process_left_half_written_is_removed(
+    few_digits: Splits, brief: Brief, tmp_path: Path, spoil: Spoiler
+):
+    nan = spoil(1, float("nan"))
+    with pytest.raises(CheckFailed):
+        train(brief(), tmp_path / "run", data=few_digits, callbacks=[nan])
+    for name in (".part-abc.npz", ".part-def.weights.h5"):
+        (tmp_path / "run" / name).write_bytes(b"half")
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    run = train(brief(), tmp_path / "run", data=few_digits, resume=True)
+    assert run.finished
+    assert not list(run.path.glob(".part-*"))
+    assert (run.path / "mine.txt").read_text() == "mine"
+
+
+def test_a_place_that_is_taken_is_refused_before_the_data_is_read(brief: Brief, tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        train(brief(data="no-such-data"), tmp_path)

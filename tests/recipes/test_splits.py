@@ -166,8 +166,8 @@ def test_the_fingerprint_sees_one_pixel_one_target_and_the_split(digits: Splits)
     assert len({Splits(*parts, **facts).fingerprint for parts in variants}) == 4
 
 
-def test_an_unknown_split_is_refused_with_the_known_ones(digits: Splits):
-    with pytest.raises(InputError, match="train, validation, test"):
+def test_an_unknown_split_is_answered_with_the_nearest(digits: Splits):
+    with pytest.raises(InputError, match="'tests'; did you mean 'test'"):
         digits["tests"]
 
 

@@ -91,8 +91,24 @@ def test_a_task_chooses_names() -> None:
 
 def test_a_family_chooses_names() -> None:
     names = zoo.list_models(family="vision", pretrained=False)
-    assert names == ["convnet", "lenet5", "lenet5_1998"]
+    assert {"convnet", "lenet5", "lenet5_1998"} <= set(names)
+    assert not {"mlp", "linear"} & set(names)
     assert zoo.list_models(family="vision", task="regression", pretrained=False) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"task": "regresion"}, "no task 'regresion'; did you mean 'regression'"),
+        ({"family": "visoin"}, "no family 'visoin'; did you mean 'vision'"),
+        ({"task": ""}, "no task ''; known: classification, reconstruction, regression"),
+    ],
+)
+def test_an_unknown_task_or_family_is_answered_with_the_nearest(
+    wrong: dict[str, str], words: str
+) -> None:
+    with pytest.raises(zoo.InputError, match=words):
+        zoo.list_models(**wrong)
 
 
 @pytest.mark.usefixtures("packaged")
