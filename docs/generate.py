@@ -35,7 +35,8 @@ def pretrained() -> str:
     for name in zoo.list_models(pretrained=True):
         card = zoo.card(name)
         metric, reference = card.metric(), card.reference
-        assert metric is not None
+        if metric is None:  # trained by others, and measured by nobody here
+            continue
         published = ""
         if reference:
             published = f"{figure(reference.metric, reference.value)} ({reference.source})"

@@ -81,19 +81,6 @@ RECIPES = {
             metric="accuracy", value=0.9366, source=f"{_BOOK}, course, Unit 5 (5,000 images)"
         ),
     ),
-    "resnet20-cifar10": Recipe(
-        model="resnet20",
-        data="cifar10",
-        optimizer="sgd",
-        learning_rate=0.15,
-        schedule="one_cycle",
-        epochs=36,
-        augment={"crop": 4, "flip": 0.5},
-        # Decoupled, and so not enlarged by the momentum: ten times the usual penalty.
-        weight_decay=5e-3,
-        precision="mixed_bfloat16",
-        reference=Reference(metric="accuracy", value=0.9125, source="He et al. 2015, Table 6"),
-    ),
     "resnet20-fashion": Recipe(
         model="resnet20",
         data="fashion_mnist",
@@ -109,19 +96,6 @@ RECIPES = {
             value=0.949,
             source="zalandoresearch/fashion-mnist, ResNet-18 (self-reported)",
         ),
-    ),
-    "vit-fashion": Recipe(
-        model="vit",
-        data="fashion_mnist",
-        optimizer="adamw",
-        learning_rate=2e-3,
-        schedule="cosine",
-        warmup=0.1,
-        epochs=24,
-        augment={"crop": 1, "flip": 0.5},
-        weight_decay=0.05,
-        clip_norm=1.0,
-        precision="mixed_bfloat16",
     ),
     "autoencoder-mnist": Recipe(
         model="autoencoder",

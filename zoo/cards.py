@@ -43,19 +43,35 @@ class Parameters(Frozen, frozen=True):
 
 
 class Weights(Frozen, frozen=True):
-    """The file with the weights, beside the card; `url` is asked if it is not there."""
+    """The file with the weights, and where it is to be had.
+
+    Attributes:
+        file: its name, beside the card or in the cache.
+        bytes: its size; 0 where the publisher states none.
+        sha256: its hash; "" where the publisher states an MD5 alone.
+        url: asked if the file is in neither place. "package:NAME/PATH" is a file of an installed
+            Python package.
+        md5: the publisher's hash, where there is no better one.
+        form: "" for what Keras wrote from this zoo; otherwise see `zoo.foreign`.
+        extra: the extra of this package that installs the file's package, or "".
+    """
 
     file: str
     bytes: int
     sha256: str
     url: str | None = None
+    md5: str = ""
+    form: str = ""
+    extra: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what would lead out of the folders of the card and the cache."""
         if Path(self.file).name != self.file or self.file in {"", ".", ".."}:
             raise ValueError(f"`file` must be a plain file name, not {self.file!r}")
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256) and (self.sha256 or not self.md5):
             raise ValueError(f"`sha256` must be 64 hexadecimal digits, not {self.sha256!r}")
+        if not re.fullmatch(r"([0-9a-f]{32})?", self.md5):
+            raise ValueError(f"`md5` must be 32 hexadecimal digits, not {self.md5!r}")
 
 
 class Dataset(Frozen, frozen=True):
@@ -153,7 +169,7 @@ class Card(Frozen, frozen=True):
         dataset: what it learned from.
         recipe: the recipe's fields.
         metrics: figures, each with its split.
-        training: provenance.
+        training: provenance; `None` for weights that others published.
         reference: a published figure, if there is one.
         exports: parity of the exported forms.
     """
@@ -169,7 +185,7 @@ class Card(Frozen, frozen=True):
     dataset: Dataset
     recipe: dict[str, Any]
     metrics: list[Metric]
-    training: Training
+    training: Training | None
     reference: Reference | None = None
     exports: list[ParityReport] = []
 
@@ -219,7 +235,7 @@ def read(path: Path) -> Card:
         result = msgspec.convert(content, Card)
     except msgspec.ValidationError as error:
         raise InputError(f"the card {path} is damaged: {error}.") from None
-    expected = _seals(msgspec.to_builtins(result))
+    expected = _seals(content)
     for name in sorted(expected.keys() | seals.keys()):
         if seals.get(name) != expected.get(name):
             raise InputError(

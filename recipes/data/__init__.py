@@ -33,8 +33,9 @@ def load_data(
 
     Args:
         source: "mnist", "fashion_mnist", "cifar10" (from TensorFlow Datasets in `ZOO_DATA_DIR`),
-            "digits", "iris", "wine", "breast_cancer", "diabetes" (from scikit-learn); or the path
-            of a folder with one folder of pictures for each class; or of a CSV or TSV file.
+            "flowers" (a folder of pictures there), "digits", "iris", "wine", "breast_cancer",
+            "diabetes" (from scikit-learn); or the path of a folder with one folder of pictures for
+            each class; or of a CSV or TSV file.
         shape: `(height, width, channels)` that the pictures of a folder are brought to.
         target: the column of a table that is to be predicted.
         task: "classification" or "regression", where a table's target leaves it open.
@@ -62,7 +63,12 @@ def load_data(
             f"{str(source)!r} is no table file: it takes no target, and drops nothing."
         )
     if str(source) in SOURCES:
-        return named(str(source), download)
+        if path.exists():
+            raise InputError(
+                f"{str(source)!r} is a data set's name, and there is a file or folder of that name "
+                f"too: say ./{source} for yours."
+            )
+        return named(str(source), download, shape)
     if path.is_dir():
         return image_folder(path, shape, strict)
     if path.is_file() and path.suffix.lower() in {".csv", ".tsv"}:

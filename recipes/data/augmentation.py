@@ -23,10 +23,14 @@ def flip(images: tf.Tensor, targets: tf.Tensor, share: float, seed: tf.Tensor) -
 
 
 def crop(images: tf.Tensor, targets: tf.Tensor, padding: float, seed: tf.Tensor) -> Any:
-    """Move each image by up to `padding` pixels in both directions; what comes in is black."""
+    """Move each image by up to `padding` pixels in both directions; what comes in is its mirror.
+
+    Black in its place would be a brightness that no picture has at its border when it is measured.
+    """
     padding = int(padding)
     count, height, width, _ = tf.unstack(tf.shape(images))
-    padded = tf.pad(images, [[0, 0], [padding, padding], [padding, padding], [0, 0]])
+    sides = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
+    padded = tf.pad(images, sides, "REFLECT")
     offsets = tf.random.stateless_uniform((2, count, 1), seed, 0, 2 * padding + 1, tf.int32)
     padded = tf.gather(padded, offsets[0] + tf.range(height), axis=1, batch_dims=1)
     return tf.gather(padded, offsets[1] + tf.range(width), axis=2, batch_dims=1), targets

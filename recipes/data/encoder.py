@@ -64,6 +64,9 @@ class Encoder(Frozen, frozen=True):
             categories = sorted(_texts(values.dropna()).unique(), key=natural_key)
             if len(categories) > _MOST_CATEGORIES:
                 odd = values[pd.to_numeric(values, errors="coerce").isna() & values.notna()]
+                if not len(odd):  # the text among them stands in rows to measure with
+                    columns.append(Column(name=name, fill=float(pd.to_numeric(values).median())))
+                    continue
                 if len(odd) < len(values) / 10:
                     raise InputError(
                         f"the column {name!r} holds numbers, but {odd.iloc[0]!r} in line "
@@ -124,8 +127,8 @@ class Encoder(Frozen, frozen=True):
             wrong = values[numbers.isna() & values.notna() & ~values.isin([np.inf, -np.inf])]
             if len(wrong):
                 raise InputError(
-                    f"the column {column.name!r} holds {wrong.iloc[0]!r} in line "
-                    f"{wrong.index[0] + 2}, where numbers are wanted."
+                    f"the column {column.name!r} holds numbers, but {wrong.iloc[0]!r} in line "
+                    f"{wrong.index[0] + 2}: correct it, or empty it."
                 )
             encoded.append(numbers.fillna(column.fill).to_numpy())
             encoded += [numbers.isna().to_numpy()] * column.flag

@@ -1,13 +1,14 @@
 """Data sets by name: from TensorFlow Datasets, and the ones that scikit-learn carries."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from recipes.data.encoder import Encoder
+from recipes.data.images import image_folder
 from recipes.data.splits import Examples, Splits, content_hashes, divide, strata_of
 from zoo.errors import InputError
 from zoo.weights import offline
@@ -18,22 +19,40 @@ class Source:
     """Where a named set comes from, and what is known of it.
 
     Attributes:
-        read: loads it: `read(name, download)`.
+        read: loads it: `read(name, download, shape)`.
         license: as far as it is stated.
         caveat: what a reader of a figure on this data should know.
     """
 
-    read: "Callable[[str, bool], Splits]"
+    read: "Callable[[str, bool, Sequence[int] | None], Splits]"
     license: str
     caveat: str = ""
 
 
-def named(name: str, download: bool) -> Splits:
-    """Load a set of `SOURCES`."""
-    return SOURCES[name].read(name, download)
+def named(name: str, download: bool, shape: Sequence[int] | None = None) -> Splits:
+    """Load a set of `SOURCES`; `shape` is for pictures that have none of their own."""
+    return SOURCES[name].read(name, download, shape)
 
 
-def _tfds(name: str, download: bool) -> Splits:
+def _folder(name: str, download: bool, shape: Sequence[int] | None) -> Splits:
+    """Load a folder of pictures: NAME in ZOO_DATA_DIR, or images/NAME beside that."""
+    place = Path(os.environ.get("ZOO_DATA_DIR") or ".")
+    candidates = (place / name, place.parent / "images" / name)
+    found = next((path for path in candidates if path.is_dir()), None)
+    if found is None or "ZOO_DATA_DIR" not in os.environ:
+        raise InputError(
+            f"the pictures {name!r} are not there: set ZOO_DATA_DIR to a folder that holds "
+            f"{name}/train/CLASS/… and {name}/test/CLASS/…, or name the folder itself as the data."
+        )
+    return replace(
+        image_folder(found, shape),
+        source=name,
+        license=SOURCES[name].license,
+        caveat=SOURCES[name].caveat,
+    )
+
+
+def _tfds(name: str, download: bool, shape: Sequence[int] | None) -> Splits:
     """Load images with their own test set; a twelfth of the training set becomes validation."""
     import tensorflow_datasets as tfds
 
@@ -71,7 +90,7 @@ def _tfds(name: str, download: bool) -> Splits:
     )
 
 
-def _sklearn(name: str, download: bool) -> Splits:
+def _sklearn(name: str, download: bool, shape: Sequence[int] | None) -> Splits:
     """Load a set that is a part of scikit-learn, divided 70 : 15 : 15."""
     import sklearn
     import sklearn.datasets
@@ -111,6 +130,9 @@ SOURCES = {
         "none stated",
         "some prepared copies of this set passed through a lossy JPEG; the fingerprint tells "
         "which copy was used",
+    ),
+    "flowers": Source(
+        _folder, "none stated", "five classes of photographs of flowers; some labels are wrong"
     ),
     "digits": Source(_sklearn, "CC BY 4.0", "1,797 pictures of 8×8 with 17 grey levels"),
     "iris": Source(_sklearn, "CC BY 4.0", "150 examples: the test figure rests on few"),

@@ -9,10 +9,17 @@ import zoo
 from export import export
 from zoo.catalog import NAMES
 
+# Deeper or wider than another variant of the same builder, and nothing else.
+LARGER = {
+    name
+    for name in NAMES
+    if name.startswith(("resnet32", "resnet44", "resnet56", "resnet110", "vit_"))
+}
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["saved_model", "litert"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in LARGER])
 def test_exports_answer_alike(name: str, format: str, tmp_path: Path) -> None:
     model = zoo.build(name)
     rng = np.random.default_rng(0)

@@ -107,7 +107,7 @@ def test_a_flip_of_half_mirrors_whole_pictures(images: tf.Tensor, targets: tf.Te
 
 
 def test_a_crop_moves_by_at_most_its_padding(images: tf.Tensor, targets: tf.Tensor):
-    padded = np.pad(images.numpy(), [(0, 0), (2, 2), (2, 2), (0, 0)])
+    padded = np.pad(images.numpy(), [(0, 0), (2, 2), (2, 2), (0, 0)], mode="reflect")
     moves = []
     for number, picture in enumerate(crop(images, targets, 2, SEED)[0].numpy()):
         found = [

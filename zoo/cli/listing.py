@@ -108,7 +108,6 @@ def _row(name: str) -> dict[str, Any]:
 
 def _facts(card: cards.Card) -> list[tuple[str, str]]:
     shape = "×".join("?" if n is None else str(n) for n in card.input.shape)
-    training = card.training
     rows = [
         ("name", card.name),
         ("architecture", f"{card.architecture} {_words(card.arguments)}".strip()),
@@ -123,12 +122,19 @@ def _facts(card: cards.Card) -> list[tuple[str, str]]:
         ("licence of the data", card.dataset.license),
         ("caveat", card.dataset.caveat),
         ("recipe", _words({k: v for k, v in card.recipe.items() if v not in ("", 0, {}, False)})),
-        ("training", f"{training.epochs} epochs, best {training.best_epoch}, seed {training.seed}"),
-        ("time", f"{training.seconds:,.0f} s on {training.hardware}, {training.finished}"),
-        ("command", training.command),
-        ("commit", training.commit),
-        ("versions", _words(training.versions)),
     ]
+    if card.training:
+        training = card.training
+        rows += [
+            (
+                "training",
+                f"{training.epochs} epochs, best {training.best_epoch}, seed {training.seed}",
+            ),
+            ("time", f"{training.seconds:,.0f} s on {training.hardware}, {training.finished}"),
+            ("command", training.command),
+            ("commit", training.commit),
+            ("versions", _words(training.versions)),
+        ]
     if card.reference:
         reference = card.reference
         value = output.figure(reference.metric, reference.value)

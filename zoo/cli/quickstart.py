@@ -44,7 +44,7 @@ def quickstart(
         MODEL, data, out / "run", epochs=12, schedule="cosine", callbacks=[Epochs(15)]
     )
     after = run.metrics["test"]["accuracy"]
-    say(f"   accuracy after: {100 * after:.2f} %, in {run.card.training.seconds:.0f} s")
+    say(f"   accuracy after: {100 * after:.2f} %")
     reports = []
     for number, (format, quantization) in enumerate(FORMS, start=3):
         say(f"{number}. export as {format} {quantization}, and compare with the Keras model")

@@ -1,7 +1,7 @@
 """Layers and small pieces that several architectures share."""
 
 from zoo.layers.batch_normalization import BatchNormalization
-from zoo.layers.convolution import conv_bn
+from zoo.layers.convolution import conv_bn, depthwise_bn, normalized
 from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import raw_input
 from zoo.layers.standardize import Standardize
@@ -14,6 +14,8 @@ __all__ = [
     "Standardize",
     "activated",
     "conv_bn",
+    "depthwise_bn",
+    "normalized",
     "predictions",
     "raw_input",
 ]

@@ -1,4 +1,4 @@
-"""The convolution with batch normalization that most vision models are made of."""
+"""The convolutions with batch normalization that most vision models are made of."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,6 @@ def conv_bn(
         scale: whether the normalization has a `gamma`.
         name: of the last layer; the others carry it as a prefix.
     """
-    first, last = (f"{name}_bn", name) if activation else (name, "")
     x = layers.Conv2D(
         filters,
         kernel_size,
@@ -46,5 +45,41 @@ def conv_bn(
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    x = BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, name=first)(x)
-    return layers.Activation(activation, name=last)(x) if activation else x
+    return normalized(x, activation, momentum, epsilon, scale, name=name)
+
+
+def depthwise_bn(
+    x: KerasTensor,
+    kernel_size: int,
+    strides: int = 1,
+    *,
+    activation: str | None = "relu6",
+    momentum: float = 0.99,
+    epsilon: float = 1e-3,
+    name: str,
+) -> KerasTensor:
+    """Convolve each channel by itself, normalize and activate; the arguments are `conv_bn`'s."""
+    x = layers.DepthwiseConv2D(
+        kernel_size,
+        strides,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    return normalized(x, activation, momentum, epsilon, name=name)
+
+
+def normalized(
+    x: KerasTensor,
+    activation: str | None = "relu",
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+    scale: bool = True,
+    *,
+    name: str,
+) -> KerasTensor:
+    """Normalize and activate; the arguments are `conv_bn`'s."""
+    norm = f"{name}_bn" if activation else name
+    x = BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, name=norm)(x)
+    return layers.Activation(activation, name=name)(x) if activation else x

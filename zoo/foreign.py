@@ -1,0 +1,90 @@
+"""Published weights in other projects' files, laid into the models of this zoo.
+
+Every form is a list of arrays in the order in which our builder makes the layers; a shape that does
+not fit is refused, and nothing is guessed.
+
+| form | file |
+|---|---|
+| `torch` | `torch.save`: convolutions `(out, in, h, w)`, dense kernels `(out, in)` |
+| `keras_h5` | `keras.applications`: HDF5, one group for each layer |
+| `keras_h5_bgr` | the same, for pictures with blue first: the first kernel is turned round |
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zoo.errors import InputError
+from zoo.torch_files import read_state
+
+if TYPE_CHECKING:
+    import keras
+
+
+def load_weights(model: "keras.Model", path: Path, form: str) -> None:
+    """Lay published weights into a model.
+
+    Args:
+        model: as its builder makes it.
+        path: a file whose hash was checked.
+        form: one of the table above.
+
+    Raises:
+        InputError: the file does not hold this model's weights.
+    """
+    readers = {"torch": _torch, "keras_h5": _keras_h5, "keras_h5_bgr": _keras_h5_bgr}
+    if form not in readers:
+        raise InputError(f"the weight file {path} is of a form {form!r} that this zoo cannot read.")
+    arrays = readers[form](path)
+    wanted = [tuple(weight.shape) for weight in model.weights]
+    found = [array.shape for array in arrays]
+    if wanted != found:
+        first = next((i for i, (w, f) in enumerate(zip(wanted, found, strict=False)) if w != f), -1)
+        where = f"; the first that differs is {model.weights[first].path}" if first >= 0 else ""
+        raise InputError(
+            f"{path} holds {len(found)} arrays, and they are not the {len(wanted)} weights of "
+            f"{model.name!r}{where}."
+        )
+    model.set_weights(arrays)
+
+
+def _torch(path: Path) -> list[np.ndarray]:
+    arrays = [
+        array
+        for name, array in read_state(path).items()
+        if not name.endswith("num_batches_tracked")
+    ]
+    return [_keras_axes(array) for array in arrays]
+
+
+def _keras_axes(array: np.ndarray) -> np.ndarray:
+    """Turn a kernel of PyTorch's to the order of axes that Keras has."""
+    if array.ndim == 4:
+        depthwise = array.shape[1] == 1
+        return array.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+    return array.T if array.ndim == 2 else array
+
+
+def _keras_h5(path: Path) -> list[np.ndarray]:
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            root = file.get("model_weights", file)
+            return [
+                np.asarray(root[layer][weight])
+                for layer in _names(root.attrs["layer_names"])
+                for weight in _names(root[layer].attrs["weight_names"])
+            ]
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as weights of Keras: {error}.") from None
+
+
+def _keras_h5_bgr(path: Path) -> list[np.ndarray]:
+    first, *rest = _keras_h5(path)
+    return [first[:, :, ::-1], *rest]
+
+
+def _names(values: "np.ndarray") -> list[str]:
+    return [v.decode() if isinstance(v, bytes) else str(v) for v in values]
