@@ -34,6 +34,11 @@ def data_for(
 
     Raises:
         InputError: no such data, or columns that the model does not know.
+
+    Example:
+        >>> from recipes import data_for
+        >>> data_for("logistic-breast_cancer").shape
+        (30,)
     """
     encoder = None
     if isinstance(model, str | os.PathLike):

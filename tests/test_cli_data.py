@@ -171,7 +171,7 @@ def test_predict_names_the_line_of_a_text_among_numbers(
 ) -> None:
     path = write(tmp_path / "flats.csv", "area,rooms,city", "30,1,Bern", "40,two,Oslo")
     line = complaint("predict", str(flats_run.path), str(path))
-    assert "the column 'rooms' holds 'two' in line 3, where numbers are wanted" in line
+    assert "the column 'rooms' holds numbers, but 'two' in line 3" in line
 
 
 def test_predict_names_a_category_that_training_did_not_have(

@@ -179,7 +179,7 @@ def test_truth_values_can_be_a_column(values: list[bool | None]):
 def test_text_where_numbers_are_wanted_is_named_with_column_and_line():
     encoder = Encoder.fit(pd.DataFrame({"length": [1.0, 2.0]}))
     rows = pd.DataFrame({"length": ["1.5", "long", "2"]}, index=[4, 5, 6])
-    with pytest.raises(InputError, match=r"'length' holds 'long' in line 7"):
+    with pytest.raises(InputError, match=r"'length' holds numbers, but 'long' in line 7"):
         encoder.encode(rows)
 
 

@@ -112,7 +112,21 @@ every_classifier = pytest.mark.parametrize(
 def built(name: str, **arguments: object) -> keras.Model:
     """Build a model that is the same in every call."""
     keras.utils.set_random_seed(1)
-    return zoo.build(name, **arguments)
+    model = zoo.build(name, **arguments)
+    settle(model)
+    return model
+
+
+def settle(model: keras.Model) -> None:
+    """Give batch normalization the statistics of some inputs: a fresh deep net has none."""
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    if norms:
+        model(raw(model, 16, seed=9), training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def raw(model: keras.Model, examples: int, seed: int = 0) -> np.ndarray:
@@ -161,7 +175,7 @@ def test_the_catalog_knows_the_number_of_parameters(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
 def test_the_number_of_parameters_is_the_published_one(name: str, parameters: int) -> None:
-    assert zoo.build(name).count_params() == parameters
+    assert count(zoo.build(name).trainable_weights) == parameters
 
 
 @every_architecture
