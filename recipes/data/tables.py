@@ -21,7 +21,7 @@ def read_rows(path: Path) -> pd.DataFrame:
     """Read a CSV or TSV file; infinite numbers count as missing.
 
     A CSV whose first line has semicolons and no commas is separated by those, as spreadsheets of
-    many countries write it.
+    many countries write it; the decimals of its numbers may then be marked by commas.
 
     Raises:
         InputError: it is missing, empty, no table, or not in UTF-8; two columns have the same
@@ -49,6 +49,11 @@ def read_rows(path: Path) -> pd.DataFrame:
     if rows.empty:
         raise InputError(f"the table {path} has no rows.")
     rows.columns = rows.columns.map(str)
+    if separator == ";":  # where that separates columns, a comma often marks decimals
+        for name in rows.select_dtypes(exclude="number"):
+            texts = rows[name].dropna().astype(str)
+            if len(texts) and texts.str.fullmatch(r"\s*[-+]?\d*,?\d+\s*").all():
+                rows[name] = pd.to_numeric(rows[name].str.replace(",", "."))
     rows = rows.replace([np.inf, -np.inf], np.nan)
     for name in rows.select_dtypes("number"):
         large = rows[name][rows[name].abs() > np.finfo("float32").max]

@@ -114,3 +114,12 @@ def test_a_target_too_large_for_float32_is_refused_too(tmp_path: Path):
     path = written(tmp_path, with_line(7, "1e300,cat"))
     with pytest.raises(InputError, match=r"line 7: 1e\+300 in the column 'length'"):
         load_data(path, target="length", task="regression")
+
+
+def test_decimal_commas_are_numbers_where_semicolons_separate(tmp_path: Path):
+    lines = ["length;kind", *(f"{n},5;{'cat' if n % 2 else 'dog'}" for n in range(40))]
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(lines) + "\n")
+    data = load_data(path, target="kind")
+    assert data.features == ["length"]
+    assert sorted(data["all"].inputs[:, 0]) == [n + 0.5 for n in range(40)]

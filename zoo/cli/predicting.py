@@ -49,13 +49,20 @@ def predict(
         output.table("", ("input", "answer"), [(row["input"], _words(row)) for row in rows])
 
 
+_NO_INPUTS = {".txt", ".md", ".json", ".xml", ".ini", ".db", ".html", ".pdf"}
+
+
 def _files(place: Path) -> list[Path]:
     """Return a file, or the files in a folder."""
     if not place.is_dir():
         if not place.is_file():
             raise InputError(f"there is no file {place}.")
         return [place]
-    found = sorted(p for p in place.rglob("*") if p.is_file() and not p.name.startswith("."))
+    found = sorted(
+        p
+        for p in place.rglob("*")
+        if p.is_file() and not p.name.startswith(".") and p.suffix.lower() not in _NO_INPUTS
+    )
     if not found:
         raise InputError(f"there are no files in {place}.")
     return found
