@@ -64,7 +64,7 @@ def data_options_for(
         card = cards.read(weights.model_folder(model) / cards.FILE)
         shape, known, task = tuple(card.input.shape), card.recipe["data_options"], card.task
     if len(shape) == 3:
-        return {**options, "shape": shape}
+        return {"shape": shape, **options}
     target = options.get("target") or known.get("target")
     same = target == known.get("target", target)
     found = {"target": target, "task": options.get("task") or (task if same else None)}
