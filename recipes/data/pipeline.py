@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.data import augmentation
-from recipes.data.augmentation import AUGMENTATIONS
+from recipes.data.augmentation import AUGMENTATIONS, INPUT_ONLY
 from recipes.data.splits import Examples
 from zoo.errors import InputError
 
@@ -71,7 +71,7 @@ def training_batches(
 
     gather, targets_of = _gather(examples, task, classes), _targets(task)
     # What belongs to the input alone, such as noise, comes after a reconstruction's target is cut.
-    input_only = {"noise"} if task == "reconstruction" else set()
+    input_only = INPUT_ONLY if task == "reconstruction" else set()
 
     def make(indices: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs, targets = gather(indices)

@@ -14,7 +14,16 @@ from recipes.data.augmentation import AUGMENTATIONS, crop, flip, mixup, noise
 from recipes.data.pipeline import balanced_weights, batches, training_batches
 from zoo import InputError
 
-STRENGTHS = {"flip": 0.5, "crop": 2, "mixup": 0.5, "noise": 0.1}
+STRENGTHS = {
+    "flip": 0.5,
+    "crop": 2,
+    "jitter": 0.4,
+    "randaugment": 9,
+    "erase": 0.5,
+    "mixup": 0.5,
+    "cutmix": 1.0,
+    "noise": 0.1,
+}
 SEED = tf.constant([3, 4], tf.int64)
 
 Batch = tuple[np.ndarray, ...]
