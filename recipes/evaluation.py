@@ -1,6 +1,7 @@
 """How well a model does on examples that it did not learn from."""
 
 import os
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from recipes.run import Run
 from zoo import cards, weights
 from zoo.errors import InputError
 from zoo.models import load
+from zoo.registry import unknown
 
 if TYPE_CHECKING:
     import keras
@@ -20,11 +22,34 @@ if TYPE_CHECKING:
 MAIN_METRIC = {"classification": "accuracy", "regression": "r2", "reconstruction": "mse"}
 
 
+def _mirrored(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Return the images and their mirror images, left to right."""
+    yield images
+    yield images[:, :, ::-1]
+
+
+def _shifted(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Return the images, and moved by a pixel up, down, left and right; what comes in mirrors."""
+    height, width = images.shape[1:3]
+    framed = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], "reflect")
+    for row, column in ((1, 1), (2, 1), (0, 1), (1, 2), (1, 0)):
+        yield framed[:, row : row + height, column : column + width]
+
+
+# Test-time augmentation: images -> all their views, whose probabilities are averaged.
+TEST_TIME: dict[str, Callable[[np.ndarray], Iterator[np.ndarray]]] = {
+    "flip": _mirrored,
+    "shift": _shifted,
+}
+_AT_ONCE = 4096
+
+
 def evaluate(
     model: "str | os.PathLike[str] | keras.Model",
     data: "str | os.PathLike[str] | Splits | None" = None,
     split: str = "test",
     task: str | None = None,
+    augment: str = "",
     **data_options: object,
 ) -> dict[str, float]:
     """Measure a model.
@@ -35,14 +60,17 @@ def evaluate(
             a run keeps its test examples, and needs nothing from outside.
         split: "train", "validation", "test", or "all" of them together.
         task: of a `keras.Model`; default "classification" if its data has labels.
+        augment: "flip" or "shift" answers for a picture with the mean of the probabilities of it
+            and its mirror image, or of it and its four translations by a pixel; "" looks once.
         **data_options: for `load_data`.
 
     Returns:
         Figures by name: "accuracy", "balanced_accuracy", "cross_entropy" (nats), for two classes
         "auc"; or "r2", "mae", "mse" (in units of the target); or "mse", "r2" of the pixels in 0…1.
+        With `augment`, its name stands behind each: "accuracy (flip)".
 
     Raises:
-        InputError: the data does not fit the model.
+        InputError: the data does not fit the model; or `augment` is not for such data, or unknown.
 
     Example:
         >>> from recipes import evaluate
@@ -57,7 +85,7 @@ def evaluate(
         card = cards.read(folder / cards.FILE)
         network = load(model)
         if data is None and split == "test" and (folder / "samples.npz").is_file():
-            return measure(network, Run(folder).samples("test"), card.task)
+            return measure(network, Run(folder).samples("test"), card.task, augment)
     else:
         network = model
     if not isinstance(data, Splits):
@@ -81,16 +109,33 @@ def evaluate(
             )
         numbers = np.array([known.index(label) for label in data.labels])
         examples = Examples(examples.inputs, numbers[examples.targets])
-    return measure(network, examples, task)
+    return measure(network, examples, task, augment)
 
 
-def measure(model: "keras.Model", examples: Examples, task: str) -> dict[str, float]:
+def measure(
+    model: "keras.Model", examples: Examples, task: str, augment: str = ""
+) -> dict[str, float]:
     """Return the figures of `evaluate` for some examples."""
-    return figures(answers(model, examples.inputs), examples, task)
+    if augment and (task != "classification" or examples.inputs.ndim != 4):
+        raise InputError("test-time augmentation is for pictures and their classes.")
+    found = figures(answers(model, examples.inputs, augment), examples, task)
+    return {f"{name} ({augment})": value for name, value in found.items()} if augment else found
 
 
-def answers(model: "keras.Model", inputs: np.ndarray) -> np.ndarray:
-    """Return the model's float32 outputs for all inputs."""
+def answers(model: "keras.Model", inputs: np.ndarray, augment: str = "") -> np.ndarray:
+    """Return the model's float32 outputs for all inputs; with `augment`, their mean over views.
+
+    Raises:
+        InputError: there is no test-time augmentation of this name.
+    """
+    if augment:
+        if augment not in TEST_TIME:
+            raise unknown(augment, TEST_TIME, "test-time augmentation")
+        means = []
+        for start in range(0, len(inputs), _AT_ONCE):  # the views need memory
+            views = TEST_TIME[augment](inputs[start : start + _AT_ONCE])
+            means.append(np.mean([answers(model, view) for view in views], axis=0))
+        return np.concatenate(means)
     return np.asarray(model.predict(inputs, batch_size=256, verbose=0), "float32")
 
 

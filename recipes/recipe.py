@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from recipes.data import augmentation
+from recipes.data.sampling import SAMPLINGS
 from zoo.cards import Frozen, Reference
 from zoo.errors import InputError
 from zoo.registry import unknown
@@ -13,6 +14,11 @@ LOSSES = {
     "classification": "categorical_crossentropy",
     "regression": "mean_squared_error",
     "reconstruction": "mean_squared_error",
+}
+# The losses that take label smoothing.
+SMOOTHED = {
+    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+    "categorical_focal_crossentropy": keras.losses.CategoricalFocalCrossentropy,
 }
 OPTIMIZERS = {
     "sgd": {"momentum": 0.9, "nesterov": True},
@@ -52,9 +58,14 @@ class Recipe(Frozen, frozen=True):
         clip_norm: largest norm of all gradients together; 0 for no clipping.
         ema: momentum of the moving average of the weights, such as 0.99; 0 for none. Validation
             and the kept weights are the average's.
-        loss: any Keras loss by name; "" for the task's own (`LOSSES`).
+        loss: any Keras loss by name; "" for the task's own (`LOSSES`). For classes,
+            "categorical_focal_crossentropy" gives less weight to what the model is sure of (gamma
+            2, alpha 0.25, https://arxiv.org/abs/1708.02002).
         label_smoothing: for classes, between 0 and 1.
         class_weights: weigh the classes in inverse proportion to their sizes.
+        sampling: for classes of unequal size: an epoch draws every class equally often, with "over"
+            as often as the largest has examples, with "under" the smallest; "" draws each example
+            once. For unbalanced data see also `recipes.thresholds`.
         augment: name -> strength; see `recipes.data.augmentation`.
         precision: "float32", "mixed_bfloat16" or "mixed_float16".
         patience: stop after so many epochs without a better validation; 0 to train to the end.
@@ -83,6 +94,7 @@ class Recipe(Frozen, frozen=True):
     loss: str = ""
     label_smoothing: float = 0.0
     class_weights: bool = False
+    sampling: str = ""
     augment: dict[str, float] = {}
     precision: str = "float32"
     patience: int = 0
@@ -100,6 +112,7 @@ class Recipe(Frozen, frozen=True):
             ("schedule", SCHEDULES),
             ("precision", PRECISIONS),
             ("keep", ("best", "last")),
+            ("sampling", SAMPLINGS),
         ):
             if getattr(self, field) not in choices:
                 raise unknown(getattr(self, field), choices, field)
@@ -117,6 +130,11 @@ class Recipe(Frozen, frozen=True):
         for field in ("patience", "head_epochs", "clip_norm", "weight_decay", "examples", "seed"):
             if getattr(self, field) < 0:
                 raise InputError(f"{field} must not be negative, but is {getattr(self, field)}.")
+
+        if self.class_weights and self.sampling:
+            raise InputError(
+                "class_weights and sampling both make up for unequal classes: take one of them."
+            )
 
     @property
     def all_epochs(self) -> int:
@@ -143,6 +161,12 @@ def optimizer(recipe: Recipe, learning_rate: float, schedule: str, steps: int) -
     return made
 
 
+def smoothed_loss(recipe: Recipe) -> "keras.losses.Loss | None":
+    """Return a recipe's loss for classes, its labels smoothed; `None` where it cannot be."""
+    kind = SMOOTHED.get(recipe.loss or LOSSES["classification"])
+    return kind(label_smoothing=recipe.label_smoothing) if kind else None
+
+
 def check(recipe: Recipe, task: str, shape: Sequence[int]) -> None:
     """Refuse a recipe that asks for what its task or its data does not have.
 
@@ -154,9 +178,16 @@ def check(recipe: Recipe, task: str, shape: Sequence[int]) -> None:
     Raises:
         InputError: says which field does not fit.
     """
-    if task != "classification" and (recipe.label_smoothing or recipe.class_weights):
-        raise InputError(f"label smoothing and class weights are for classes, not for {task}.")
-    if recipe.label_smoothing and recipe.loss not in ("", LOSSES["classification"]):
+    if task != "classification":
+        for asked, what in (
+            (recipe.label_smoothing, "label smoothing is"),
+            (recipe.class_weights, "class weights are"),
+            (recipe.sampling, f"sampling {recipe.sampling!r} is"),
+            ("categorical" in recipe.loss.lower(), f"the loss {recipe.loss!r} is"),
+        ):
+            if asked:
+                raise InputError(f"{what} for classes, not for {task}.")
+    if recipe.label_smoothing and smoothed_loss(recipe) is None:
         raise InputError(f"label smoothing does not go with the loss {recipe.loss!r}.")
     if len(shape) != 3 and (recipe.augment or task == "reconstruction"):
         what = "augmentation" if recipe.augment else f"{recipe.model!r}"

@@ -15,8 +15,9 @@ import tensorflow as tf
 from recipes.checkpoint import Checkpoint
 from recipes.data import Encoder, Examples, Splits, load_data
 from recipes.data.pipeline import balanced_weights, batches, training_batches
+from recipes.data.sampling import epoch_size
 from recipes.finishing import finish
-from recipes.recipe import LOSSES, Recipe, optimizer
+from recipes.recipe import LOSSES, Recipe, optimizer, smoothed_loss
 from recipes.run import Run, State
 from zoo import registry, surgery
 from zoo.catalog import NAMES
@@ -183,7 +184,7 @@ def compile_model(
     """Give a model the loss of its recipe, the metrics of its task, and an optimizer."""
     loss: Any = recipe.loss or LOSSES[task]
     if recipe.label_smoothing:
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+        loss = smoothed_loss(recipe)
     model.compile(
         optimizer,
         loss,
@@ -205,6 +206,7 @@ def recipe_batches(recipe: Recipe, data: Splits, task: str, epochs: range) -> tf
         seed=recipe.seed,
         augment=recipe.augment,
         class_weights=balanced_weights(data.train.targets, classes) if weighted else None,
+        sampling=recipe.sampling,
     )
 
 
@@ -295,7 +297,7 @@ def _fit(
     if recipe.fine_tuning:
         head = next(layer for layer in reversed(model.layers) if layer.trainable_weights)
         surgery.freeze(model, lambda layer: layer is head or not phase.head_only)
-    steps = math.ceil(len(data.train) / recipe.batch_size)
+    steps = math.ceil(epoch_size(data.train.targets, recipe.sampling) / recipe.batch_size)
     total = steps * len(phase.epochs)
     compile_model(
         model, recipe, task, optimizer(recipe, phase.learning_rate, phase.schedule, total)

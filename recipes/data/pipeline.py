@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from recipes.data import augmentation
 from recipes.data.augmentation import AUGMENTATIONS, INPUT_ONLY
+from recipes.data.sampling import balanced_order
 from recipes.data.splits import Examples
 from zoo.errors import InputError
 
@@ -40,6 +41,7 @@ def training_batches(
     seed: int,
     augment: Mapping[str, float] | None = None,
     class_weights: Sequence[float] | None = None,
+    sampling: str = "",
 ) -> tf.data.Dataset:
     """Return the shuffled and augmented batches of many epochs, one after the other.
 
@@ -55,6 +57,8 @@ def training_batches(
         augment: name -> strength, applied in this order; see `recipes.data.augmentation`.
         class_weights: weight of each class; the batches then have a third part, the weights of
             their examples.
+        sampling: "over" or "under" draws every class equally often, see `recipes.data.sampling`;
+            "" each example once.
     """
     augment = dict(augment or {})
     augmentation.check(augment, examples.inputs.shape[1:])
@@ -63,9 +67,18 @@ def training_batches(
 
     def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
         key = tf.stack([tf.cast(seed, tf.int64), epoch])
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(examples), dtype=tf.int64), key
-        )
+        if sampling:
+            order = tf.numpy_function(
+                lambda e: balanced_order(examples.targets, sampling, seed, int(e)),
+                [epoch],
+                tf.int64,
+                False,
+            )
+            order.set_shape((None,))
+        else:
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(len(examples), dtype=tf.int64), key
+            )
         order = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
         return order.enumerate().map(lambda step, i: (i, tf.stack([key[0], epoch * 2**32 + step])))
 
