@@ -4,6 +4,7 @@ from recipes.data import Splits, load_data
 from recipes.evaluation import evaluate
 from recipes.finetuning import finetune
 from recipes.inputs import data_for
+from recipes.learning_rate import LearningRates, lr_find
 from recipes.pretrained import RECIPES
 from recipes.recipe import Recipe
 from recipes.run import Run
@@ -11,6 +12,7 @@ from recipes.supervised import train
 
 __all__ = [
     "RECIPES",
+    "LearningRates",
     "Recipe",
     "Run",
     "Splits",
@@ -18,5 +20,6 @@ __all__ = [
     "evaluate",
     "finetune",
     "load_data",
+    "lr_find",
     "train",
 ]

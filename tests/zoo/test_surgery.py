@@ -211,7 +211,7 @@ def test_pictures_of_another_size_are_resized_after_the_rescaling(shape: tuple[i
     assert answer(result, x) == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if NAMES[n].family == "vision"][:8])
+@pytest.mark.parametrize("name", [n for n in NAMES if NAMES[n].family == "vision"])
 def test_every_architecture_of_pictures_takes_another_size(name: str) -> None:
     model = zoo.build(name)
     result = surgery.with_input_shape(model, (10, 12, model.input_shape[-1]))
@@ -284,17 +284,26 @@ def test_a_model_within_a_model_is_changed_too(
     assert answer(result, inputs_of(result)).dtype == "float32"
 
 
+def settle(model: keras.Model, x: np.ndarray) -> None:
+    """Give batch normalization the statistics of `x`: a fresh deep net is sure without them."""
+    for norm in model.layers:
+        if isinstance(norm, keras.layers.BatchNormalization):
+            norm.momentum = 0.0
+    model(x, training=True)
+
+
 @every_architecture
 def test_mixed_precision_answers_in_float32_and_nearly_alike(name: str) -> None:
     keras.utils.set_random_seed(0)
     model = zoo.build(name)
     x = inputs_of(model)
+    settle(model, x)
     result = surgery.with_precision(model, "mixed_bfloat16")
     outputs = answer(result, x)
     assert outputs.dtype == "float32"
-    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
-        # Without statistics, a fresh deep net answers with certainty, and flips by rounding.
-        assert outputs == pytest.approx(answer(model, x), abs=0.03)
+    # 54 blocks add up 54 roundings to eight bits.
+    tolerance = 0.1 if name.startswith("resnet110") else 0.03
+    assert outputs == pytest.approx(answer(model, x), abs=tolerance)
     assert {weight.dtype for weight in result.weights} <= {"float32"}
 
 
