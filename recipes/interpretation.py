@@ -134,7 +134,7 @@ def saliency(model: keras.Model, image: np.ndarray, target: int | None = None) -
     network = _scores(model)
     with tf.GradientTape() as tape:
         tape.watch(picture)
-        (scores,) = network(picture, training=False)
+        scores = network(picture, training=False)
         score = scores[0, _target(model, target, scores[0])]
     gradient = np.abs(np.asarray(tape.gradient(score, picture)[0]))
     return _to_one(gradient.max(axis=-1))
@@ -327,8 +327,7 @@ def activation_maximization(
             )
             with tf.GradientTape() as tape:
                 tape.watch(picture)
-                (scores,) = network(tf.roll(picture, shift, (1, 2)), training=False)
-                score = scores[0, target]
+                score = network(tf.roll(picture, shift, (1, 2)), training=False)[0, target]
             gradient = _blurred(tape.gradient(score, picture))
             gradient /= tf.sqrt(tf.reduce_mean(tf.square(gradient))) + 1e-12
             picture = _GREY + (1 - decay) * (picture + rate * gradient - _GREY)
@@ -357,7 +356,7 @@ def _to_one(values: np.ndarray) -> np.ndarray:
 
 
 def _is_spatial(layer: keras.Layer) -> bool:
-    shape = getattr(layer.output, "shape", ())  # a layer may have several outputs
+    shape: tuple[Any, ...] = getattr(layer.output, "shape", ())  # it may have several outputs
     return len(shape) == 4 and (None in shape[1:3] or shape[1] * shape[2] > 1)
 
 
@@ -385,12 +384,13 @@ def _picture_shape(model: keras.Model) -> tuple[Any, ...]:
 
 def _picture(model: keras.Model, image: np.ndarray) -> tf.Tensor:
     """Return a picture as a batch of one, uint8."""
-    shape, image = _picture_shape(model), np.asarray(image)
-    fits = image.ndim == 3 and all(n in (None, m) for n, m in zip(shape, image.shape, strict=True))
-    if image.dtype != np.uint8 or not fits:
+    shape = _picture_shape(model)
+    given: tuple[int, ...] = np.shape(image)
+    fits = len(given) == 3 and all(n in (None, m) for n, m in zip(shape, given, strict=True))
+    kind = np.asarray(image).dtype
+    if kind != np.uint8 or not fits:
         raise InputError(
-            f"{model.name!r} takes a uint8 picture of shape {shape}, not {image.dtype} of "
-            f"{image.shape}."
+            f"{model.name!r} takes a uint8 picture of shape {shape}, not {kind} of {given}."
         )
     return tf.constant(image[None])
 
@@ -418,11 +418,11 @@ def _target(model: keras.Model, target: int | None, scores: Any) -> int:
 
 
 def _scores(model: keras.Model, layer: str | None = None) -> keras.Model:
-    """Return a copy from float pictures, which have gradients, to a list with the scores.
+    """Return a copy from float pictures, which have gradients, to the scores.
 
     Args:
         model: from one picture to `(batch, answers)`.
-        layer: name of a layer whose output shall stand in the list too, before the scores.
+        layer: name of a layer; the copy then gives its output too, before the scores.
     """
     model = _answers(model)
     last = model.layers[-1]
@@ -439,5 +439,6 @@ def _scores(model: keras.Model, layer: str | None = None) -> keras.Model:
     network = surgery.copy(model, clone_function=unsquashed, input_tensors=inputs)
     ends_in_softmax = isinstance(last, keras.layers.Softmax)
     scores = network.layers[-1].input if ends_in_softmax else network.output
-    maps = [] if layer is None else [network.get_layer(layer).output]
-    return keras.Model(network.input, [*maps, scores])
+    if layer is None:
+        return keras.Model(network.input, scores)
+    return keras.Model(network.input, [network.get_layer(layer).output, scores])

@@ -11,7 +11,7 @@ from types import FrameType
 
 import typer
 
-from zoo.cli import learning, listing, predicting, quickstart, shipping
+from zoo.cli import explaining, learning, listing, predicting, quickstart, rates, shipping
 from zoo.errors import CheckFailed, InputError
 
 app = typer.Typer(
@@ -26,15 +26,17 @@ for command in (
     listing.list_,
     listing.show,
     predicting.predict,
+    explaining.explain,
     learning.train,
     learning.evaluate,
     learning.finetune,
+    rates.lr_find,
     shipping.export,
     shipping.verify,
     learning.reproduce,
     quickstart.quickstart,
 ):
-    app.command(command.__name__.rstrip("_"))(command)
+    app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
 
 
 _INTERRUPTS = [signal.SIGINT, *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])]

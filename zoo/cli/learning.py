@@ -57,21 +57,9 @@ def train(
     refuse_taken(place)
     output.start_tensorflow()
     import recipes
-    from recipes.recipe import Recipe
 
-    if name in recipes.RECIPES:
-        fields |= {"data": data} if data else {}
-        recipe = _replaced(recipes.RECIPES[name], fields | {"data_options": given})
-    elif data is None:
-        from zoo.registry import list_models, unknown
-
-        if name in list_models(pretrained=False):
-            raise InputError(f"name the data to train {name!r} on (--data).")
-        raise unknown(name, [*recipes.RECIPES, *list_models(pretrained=False)], "model")
-    else:
-        first: dict[str, Any] = {"model": name, "data": data, "epochs": 20, "data_options": given}
-        recipe = _checked(Recipe, first | fields)
-    splits = _loaded(recipe)
+    recipe = recipe_named(name, data, fields, given)
+    splits = loaded(recipe)
     with _resumable(place, "train"):
         run = recipes.train(recipe, place, data=splits, callbacks=[_bar(recipe)])
     _finished(run, json)
@@ -195,7 +183,7 @@ def reproduce(
         if earlier.finished or earlier.config.recipe != recipe:
             raise InputError(f"{place} holds another run: name another place (--out).")
     run = recipes.train(
-        recipe, place, data=_loaded(recipe), resume=_unfinished(place), callbacks=[_bar(recipe)]
+        recipe, place, data=loaded(recipe), resume=_unfinished(place), callbacks=[_bar(recipe)]
     )
     if package:
         from zoo.cli.packaging import package as write
@@ -259,7 +247,38 @@ def _unfinished(path: Path) -> bool:
     return (path / "config.json").is_file()
 
 
-def _loaded(recipe: "Recipe") -> "Splits":
+def recipe_named(
+    name: str, data: str | None, fields: dict[str, Any], given: dict[str, Any]
+) -> "Recipe":
+    """Return the recipe of a pretrained model, or one for an architecture and data.
+
+    Args:
+        name: of the pretrained model or the architecture.
+        data: what `load_data` takes.
+        fields: of the recipe, over its own.
+        given: further arguments of `load_data`.
+
+    Raises:
+        InputError: no such name, no data for an architecture, or a wrong field.
+    """
+    import recipes
+    from recipes.recipe import Recipe
+
+    if name in recipes.RECIPES:
+        fields = fields | ({"data": data} if data else {})
+        return _replaced(recipes.RECIPES[name], fields | {"data_options": given})
+    if data is None:
+        from zoo.registry import list_models, unknown
+
+        if name in list_models(pretrained=False):
+            raise InputError(f"name the data to train {name!r} on (--data).")
+        raise unknown(name, [*recipes.RECIPES, *list_models(pretrained=False)], "model")
+    first: dict[str, Any] = {"model": name, "data": data, "epochs": 20, "data_options": given}
+    return _checked(Recipe, first | fields)
+
+
+def loaded(recipe: "Recipe") -> "Splits":
+    """Load what a recipe names, and say what was left out."""
     from recipes.supervised import data_of
 
     with output.progress.status(f"reading {recipe.data}"):
