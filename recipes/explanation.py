@@ -80,11 +80,11 @@ class Explanation:
         name = labels[self.target]
         grey: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255}
         picture, ideal = ((_shown(p), grey) for p in (self.image, self.ideal))
-        reach = float(np.abs(self.occlusion).max()) or 1.0
+        reach = max(0.01, float(np.abs(self.occlusion).max()))  # less is not worth a colour
         lost: dict[str, Any] = {"cmap": "coolwarm", "vmin": -reach, "vmax": reach}
         panels: list[tuple[str, list[tuple[np.ndarray, dict]]]] = [
             (top, [picture]),
-            (f"saliency for {name}", [(self.saliency, {"cmap": "magma"})]),
+            (f"saliency for {name}", [(self.saliency, {"cmap": "magma", "vmin": 0, "vmax": 1})]),
             (f"occlusion: lost probability of {name}", [(self.occlusion, lost)]),
             (f"made for {name}: {100 * self.ideal_probability:.1f} %", [ideal]),
         ]
