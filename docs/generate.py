@@ -44,7 +44,7 @@ def pretrained() -> str:
         lost = {r.quantization: (r.reference or 0) - (r.value or 0) for r in small}
         best = min(small, key=lambda r: (100 * lost[r.quantization] > 1, r.bytes))
         rows.append(
-            f"| `{name}` | {size(card.parameters.trainable)} | "
+            f"| `{name}` | {size(card.parameters.trainable + card.parameters.non_trainable)} | "
             f"{metric.name} {figure(metric.name, metric.value)} of {size(metric.examples)} | "
             f"{published} | {best.quantization}: {size(best.bytes)} bytes, "
             f"{best.metric} {figure(best.metric, best.value)}, "

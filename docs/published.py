@@ -1,10 +1,10 @@
 """Write the cards of models whose weights others published: `python docs/published.py`.
 
 Nothing is downloaded: the cards hold addresses and hashes as their publishers state them. A card
-gets the parity of its exports where the weights and some real pictures are at hand.
+gets the parity of its exports where the weights and some real pictures are at hand. The labels are
+the names that WordNet gives the classes.
 """
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,39 +91,22 @@ def card(name: str, row: Published) -> cards.Card:
     )
 
 
-def parity(name: str) -> list[cards.ParityReport]:
-    """Compare every export with the model on real pictures, where both are at hand."""
-    import export
-    from export.formats import ROWS
+def parity(found: cards.Card) -> list[cards.ParityReport]:
+    """Compare every export with the model on photographs of flowers, where both are at hand."""
     from recipes import load_data
     from recipes.run import some
+    from zoo.cli.packaging import parity_of
     from zoo.models import load
 
     try:
-        model = load(name)
+        model = load(found.name)
         pictures = load_data("flowers", shape=model.input_shape[1:])
     except InputError as error:
-        print(f"{name}: no parity: {error}")
+        print(f"{found.name}: no parity: {error}")
         return []
+    # Other classes than the model's: answers can be compared, not judged.
     samples = (some(pictures.test, 200).inputs, None)
-    calibration = some(pictures.train, 200).inputs
-    reports = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for row in ROWS:
-            for quantization in row.quantizations:
-                artifact = export.export(
-                    model,
-                    Path(scratch) / f"{row.name}-{quantization}",
-                    row.name,
-                    quantization,
-                    samples=samples,
-                    calibration=calibration,
-                    labels=LABELS,
-                    tolerance=float("inf"),
-                    max_drop=float("inf"),
-                )
-                reports += [artifact.parity] if artifact.parity else []
-    return reports
+    return parity_of(model, found, samples, some(pictures.train, 200).inputs)
 
 
 def main() -> None:
@@ -131,7 +114,8 @@ def main() -> None:
     for name, row in PUBLISHED.items():
         path = weights.PRETRAINED / name / cards.FILE
         cards.write(card(name, row), path)
-        cards.write(msgspec.structs.replace(cards.read(path), exports=parity(name)), path)
+        found = cards.read(path)
+        cards.write(msgspec.structs.replace(found, exports=parity(found)), path)
         print(path)
 
 

@@ -59,6 +59,12 @@ def verify(
     folder = Path(folder)
     manifest = artifact.read(folder)
     network = model if isinstance(model, keras.Model) else load(model)
+    wanted = [(t.name, t.dtype, tuple(t.shape[1:])) for t in manifest.inputs]
+    taken = [(t.name, t.dtype, tuple(t.shape[1:])) for t in network.inputs]
+    if wanted != taken:
+        raise InputError(
+            f"{folder} takes {wanted}, the model {taken}: it did not come from this model."
+        )
     inputs, targets = samples
     named = inputs if isinstance(inputs, dict) else {manifest.inputs[0].name: inputs}
     if not len(next(iter(named.values()))):

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from recipes.data import Splits
 from recipes.recipe import Recipe, optimizer
 from recipes.supervised import (
-    _scaled,
     compile_model,
     data_of,
     fresh_model,
     recipe_batches,
+    standardized_targets,
 )
 from zoo import surgery
 from zoo.errors import CheckFailed, InputError
@@ -126,7 +126,7 @@ def lr_find(
     if steps < _FEWEST:
         raise InputError(f"a range test takes at least {_FEWEST} steps, not {steps}.")
     data = data or data_of(recipe)
-    data = _scaled(data.limited(recipe.examples))
+    data = standardized_targets(data.limited(recipe.examples))
     model, task, _ = fresh_model(recipe, data)
     if recipe.precision != "float32":
         model = surgery.with_precision(model, recipe.precision)

@@ -114,7 +114,7 @@ def continue_run(
     model = initial
     if recipe.precision != "float32":
         model = surgery.with_precision(initial, recipe.precision)
-    scaled = _scaled(data)
+    scaled = standardized_targets(data)
     for phase in phases(recipe):
         state = run.read_state() or State()
         if state.epoch < phase.epochs.stop:
@@ -217,7 +217,7 @@ def _scale(data: Splits) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
 
 
-def _scaled(data: Splits) -> Splits:
+def standardized_targets(data: Splits) -> Splits:
     """Return the data with standardized targets, if they are quantities.
 
     A target in the hundreds of thousands would keep an optimizer busy for ever with the size of

@@ -181,51 +181,6 @@ def test_train_a_table_and_resume(answer: Answer, tmp_path: Path) -> None:
     assert prediction["prediction"] > 0
 
 
-BAD_CALLS = {
-    "no such model": (["predict", "lenet5-mnits", "x.png"], "lenet5-mnist"),
-    "no such picture": (["predict", "lenet5-mnist", "x.png"], "x.png"),
-    "no such data": (["finetune", "lenet5-mnist", "--data", "digts", "--out", "r"], "digits"),
-    "no data": (["finetune", "lenet5-mnist"], "--data"),
-    "no name": (["train"], "zoo list"),
-    "architecture without data": (["train", "mlp"], "--data"),
-    "no such recipe": (["train", "lenet5-mnits"], "lenet5-mnist"),
-    "no such field": (
-        ["train", "mlp", "--data", "iris", "--out", "r", "--set", "epoch=3"],
-        "'epochs'",
-    ),
-    "wrong field": (
-        ["train", "mlp", "--data", "iris", "--out", "r", "--set", "epochs=many"],
-        "epochs",
-    ),
-    "no equals sign": (["train", "mlp", "--data", "iris", "--set", "epochs"], "FIELD=VALUE"),
-    "no epochs": (["train", "mlp", "--data", "iris", "--out", "r", "--epochs", "0"], "epochs"),
-    "too many classes": (["train", "logistic", "--data", "iris", "--out", "r"], "3 classes"),
-    "a table into a convolution": (
-        ["train", "convnet", "--data", "iris", "--out", "r"],
-        "(4,)",
-    ),
-    "tiny pictures": (["train", "convnet", "--data", "digits", "--out", "r"], "(8, 8, 1)"),
-    "no such run": (["evaluate", "runs/none"], "runs/none"),
-    "no such format": (["export", "lenet5-mnist", "--format", "onx", "--out", "o"], "format"),
-    "not an artifact": (["verify", "."], "model.json"),
-    "resume nothing": (["train", "--resume"], "--out"),
-    "pictures for a table model": (["evaluate", "linear-diabetes", "--data", "digits"], "shape"),
-}
-
-
-@pytest.mark.parametrize(("arguments", "part"), BAD_CALLS.values(), ids=BAD_CALLS.keys())
-def test_a_wrong_call_is_one_line(
-    complaint: Complaint,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: list[str],
-    part: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert part in complaint(*arguments)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert zoo_command(["predict"]) == 2
     assert zoo_command(["no-such-command"]) == 2

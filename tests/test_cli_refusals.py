@@ -43,6 +43,34 @@ CALLS = {
     ),
     "resume nowhere": (["finetune", "--resume"], "--out"),
     "resume what is no run": (["train", "--resume", "--out", "run"], "is no run"),
+    "no such model": (["predict", "lenet5-mnits", "x.png"], "lenet5-mnist"),
+    "no such picture": (["predict", "lenet5-mnist", "x.png"], "x.png"),
+    "no such data": (["finetune", "lenet5-mnist", "--data", "digts", "--out", "r"], "digits"),
+    "no data": (["finetune", "lenet5-mnist"], "--data"),
+    "no name": (["train"], "zoo list"),
+    "architecture without data": (["train", "mlp"], "--data"),
+    "no such recipe": (["train", "lenet5-mnits"], "lenet5-mnist"),
+    "no such field": (
+        ["train", "mlp", "--data", "iris", "--out", "r", "--set", "epoch=3"],
+        "'epochs'",
+    ),
+    "wrong field": (
+        ["train", "mlp", "--data", "iris", "--out", "r", "--set", "epochs=many"],
+        "epochs",
+    ),
+    "no equals sign": (["train", "mlp", "--data", "iris", "--set", "epochs"], "FIELD=VALUE"),
+    "no epochs": (["train", "mlp", "--data", "iris", "--out", "r", "--epochs", "0"], "epochs"),
+    "too many classes": (["train", "logistic", "--data", "iris", "--out", "r"], "3 classes"),
+    "a table into a convolution": (
+        ["train", "convnet", "--data", "iris", "--out", "r"],
+        "(4,)",
+    ),
+    "tiny pictures": (["train", "convnet", "--data", "digits", "--out", "r"], "(8, 8, 1)"),
+    "no such run": (["evaluate", "runs/none"], "runs/none"),
+    "no such format": (["export", "lenet5-mnist", "--format", "onx", "--out", "o"], "format"),
+    "not an artifact": (["verify", "."], "model.json"),
+    "resume nothing": (["train", "--resume"], "--out"),
+    "pictures for a table model": (["evaluate", "linear-diabetes", "--data", "digits"], "shape"),
 }
 
 

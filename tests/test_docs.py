@@ -12,6 +12,7 @@ import pytest
 import export
 import recipes
 import zoo
+from zoo.cli import run as zoo_command
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
@@ -61,3 +62,10 @@ def test_the_catalog_names_papers_and_sections() -> None:
         assert row.link.startswith("https://")
         assert re.fullmatch(r"\d\.\d", row.section)
         assert 1800 < row.year < 2027
+
+
+def test_the_tour_shows_the_list_as_it_is_now(capsys: pytest.CaptureFixture[str]) -> None:
+    assert zoo_command(["list", "*mnist*", "--pretrained"]) == 0
+    printed = [line.rstrip() for line in capsys.readouterr().out.rstrip().splitlines()]
+    kept = (ROOT / "docs" / "tour" / "list.txt").read_text().rstrip().splitlines()
+    assert printed == [line.rstrip() for line in kept]

@@ -47,11 +47,10 @@ class Weights(Frozen, frozen=True):
 
     Attributes:
         file: its name, beside the card or in the cache.
-        bytes: its size; 0 where the publisher states none.
-        sha256: its hash; "" where the publisher states an MD5 alone.
+        bytes: its size.
+        sha256: its hash.
         url: asked if the file is in neither place. "package:NAME/PATH" is a file of an installed
             Python package.
-        md5: the publisher's hash, where there is no better one.
         form: "" for what Keras wrote from this zoo; otherwise see `zoo.foreign`.
         extra: the extra of this package that installs the file's package, or "".
     """
@@ -60,7 +59,6 @@ class Weights(Frozen, frozen=True):
     bytes: int
     sha256: str
     url: str | None = None
-    md5: str = ""
     form: str = ""
     extra: str = ""
 
@@ -68,10 +66,8 @@ class Weights(Frozen, frozen=True):
         """Refuse what would lead out of the folders of the card and the cache."""
         if Path(self.file).name != self.file or self.file in {"", ".", ".."}:
             raise ValueError(f"`file` must be a plain file name, not {self.file!r}")
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256) and (self.sha256 or not self.md5):
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise ValueError(f"`sha256` must be 64 hexadecimal digits, not {self.sha256!r}")
-        if not re.fullmatch(r"([0-9a-f]{32})?", self.md5):
-            raise ValueError(f"`md5` must be 32 hexadecimal digits, not {self.md5!r}")
 
 
 class Dataset(Frozen, frozen=True):

@@ -6,8 +6,6 @@ not fit is refused, and nothing is guessed.
 | form | file |
 |---|---|
 | `torch` | `torch.save`: convolutions `(out, in, h, w)`, dense kernels `(out, in)` |
-| `keras_h5` | `keras.applications`: HDF5, one group for each layer |
-| `keras_h5_bgr` | the same, for pictures with blue first: the first kernel is turned round |
 """
 
 from pathlib import Path
@@ -33,7 +31,7 @@ def load_weights(model: "keras.Model", path: Path, form: str) -> None:
     Raises:
         InputError: the file does not hold this model's weights.
     """
-    readers = {"torch": _torch, "keras_h5": _keras_h5, "keras_h5_bgr": _keras_h5_bgr}
+    readers = {"torch": _torch}
     if form not in readers:
         raise InputError(f"the weight file {path} is of a form {form!r} that this zoo cannot read.")
     arrays = readers[form](path)
@@ -64,27 +62,3 @@ def _keras_axes(array: np.ndarray) -> np.ndarray:
         depthwise = array.shape[1] == 1
         return array.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
     return array.T if array.ndim == 2 else array
-
-
-def _keras_h5(path: Path) -> list[np.ndarray]:
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            root = file.get("model_weights", file)
-            return [
-                np.asarray(root[layer][weight])
-                for layer in _names(root.attrs["layer_names"])
-                for weight in _names(root[layer].attrs["weight_names"])
-            ]
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as weights of Keras: {error}.") from None
-
-
-def _keras_h5_bgr(path: Path) -> list[np.ndarray]:
-    first, *rest = _keras_h5(path)
-    return [first[:, :, ::-1], *rest]
-
-
-def _names(values: "np.ndarray") -> list[str]:
-    return [v.decode() if isinstance(v, bytes) else str(v) for v in values]

@@ -1,6 +1,5 @@
 """Where a weight file comes from: packaged, a local path, the cache, a URL. Hashes come first."""
 
-import hashlib
 import http.client
 import importlib.util
 import os
@@ -19,7 +18,6 @@ from zoo.registry import unknown
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 ATTEMPTS = 4
-_MOST = 4 << 30  # bytes, of a file whose size nobody stated
 _PACKAGE = "package:"
 TIMEOUT = 20.0  # seconds without a byte, after which the connection counts as stalled
 
@@ -74,7 +72,7 @@ def fetch(weights: Weights, folder: Path) -> Path:
         return _checked(beside, weights)
     if weights.url and weights.url.startswith(_PACKAGE):
         return _checked(_in_package(weights), weights)
-    cached = home() / "weights" / (weights.sha256 or weights.md5) / weights.file
+    cached = home() / "weights" / weights.sha256 / weights.file
     if cached.is_file():
         return _checked(cached, weights)
     if weights.url is None:
@@ -107,22 +105,13 @@ def offline() -> bool:
 def _checked(path: Path, weights: Weights) -> Path:
     cure = " Delete it to have it fetched again." if weights.url else ""
     size = path.stat().st_size
-    if weights.bytes and size != weights.bytes:
+    if size != weights.bytes:
         raise InputError(
             f"the weight file {path} is damaged: it has {size} bytes, not {weights.bytes}.{cure}"
         )
-    if not _is_what_it_says(path, weights):
-        name = "SHA-256" if weights.sha256 else "MD5"
-        raise InputError(f"the weight file {path} is damaged: its {name} is not the card's.{cure}")
+    if sha256_of(path) != weights.sha256:
+        raise InputError(f"the weight file {path} is damaged: its SHA-256 is not the card's.{cure}")
     return path
-
-
-def _is_what_it_says(path: Path, weights: Weights) -> bool:
-    if weights.sha256:
-        return sha256_of(path) == weights.sha256
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
-    return digest.hexdigest() == weights.md5
 
 
 def _in_package(weights: Weights) -> Path:
@@ -168,9 +157,8 @@ def _download(weights: Weights, url: str, target: Path) -> None:
         size = part.stat().st_size
         if size < weights.bytes:
             failure = f"the connection ended after {size} of {weights.bytes} bytes"
-        elif (weights.bytes and size > weights.bytes) or not _is_what_it_says(part, weights):
-            name = "SHA-256" if weights.sha256 else "MD5"
-            failure = f"what arrived has another {name} than the card"
+        elif size > weights.bytes or sha256_of(part) != weights.sha256:
+            failure = "what arrived has another SHA-256 than the card"
             part.unlink()
         else:
             part.replace(target)
@@ -193,7 +181,7 @@ def _append(weights: Weights, url: str, part: Path) -> None:
         )
         # A server that does not resume sends the file from its start. One that sends more than
         # the card says is cut off: the hash would refuse it anyway.
-        left = (weights.bytes or _MOST) + 1 - (have if resumed else 0)
+        left = weights.bytes + 1 - (have if resumed else 0)
         with part.open("ab" if resumed else "wb") as stream:
             while left > 0 and (block := answer.read(min(1 << 16, left))):
                 stream.write(block)

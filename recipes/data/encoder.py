@@ -61,12 +61,14 @@ class Encoder(Frozen, frozen=True):
                     Column(name=name, fill=float(values.median()), flag=bool(values.isna().any()))
                 )
                 continue
+            numbers = pd.to_numeric(values, errors="coerce")
+            odd = values[numbers.isna() & values.notna()]
+            if not len(odd):  # a text among them stands in rows that are there to measure with
+                flag = bool(values.isna().any())
+                columns.append(Column(name=name, fill=float(numbers.median()), flag=flag))
+                continue
             categories = sorted(_texts(values.dropna()).unique(), key=natural_key)
             if len(categories) > _MOST_CATEGORIES:
-                odd = values[pd.to_numeric(values, errors="coerce").isna() & values.notna()]
-                if not len(odd):  # the text among them stands in rows to measure with
-                    columns.append(Column(name=name, fill=float(pd.to_numeric(values).median())))
-                    continue
                 if len(odd) < len(values) / 10:
                     raise InputError(
                         f"the column {name!r} holds numbers, but {odd.iloc[0]!r} in line "

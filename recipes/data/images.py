@@ -105,7 +105,7 @@ def image_folder(
         for number, label in enumerate(labels)
         for file in sorted(p for p in (root / label).rglob("*") if p.is_file())
         if not any(name.startswith(".") for name in file.relative_to(root / label).parts)
-        and _may_be_picture(file)
+        and may_be_picture(file)
     ]
     inputs, hashes, skipped = _read_all([file for *_, file in files], shape, strict)
     kept = np.flatnonzero(hashes != b"")
@@ -205,7 +205,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image.copy() if image.readonly else image
 
 
-def _may_be_picture(file: Path) -> bool:
+def may_be_picture(file: Path) -> bool:
     """Return whether the name does not say that it is something else, such as notes.txt."""
     kind, _ = mimetypes.guess_type(file.name)
     return kind is None or kind.startswith("image/")

@@ -37,7 +37,10 @@ def read_rows(path: Path) -> pd.DataFrame:
         twice = [name for name, count in Counter(names).items() if name and count > 1]
         if twice:
             raise InputError(f"{path} has {twice[0]!r} as the name of several columns.")
-        rows = pd.read_csv(path, sep=separator, index_col=False, encoding="utf-8-sig")
+        # Blank lines are read and then left out, so that the index goes on telling the line.
+        rows = pd.read_csv(
+            path, sep=separator, index_col=False, encoding="utf-8-sig", skip_blank_lines=False
+        ).dropna(how="all")
     except FileNotFoundError:
         raise InputError(f"there is no table at {path}.") from None
     except UnicodeDecodeError:

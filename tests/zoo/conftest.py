@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import pytest
+from weight_files import CONTENT
 
 from zoo import cards, weights
 from zoo.cards import (
@@ -274,3 +275,10 @@ def folder(tmp_path: Path) -> Path:
     result = tmp_path / "model"
     result.mkdir()
     return result
+
+
+@pytest.fixture
+def site(serving: Callable[..., Any]) -> Iterator[Any]:
+    """A server that has the weight file."""
+    with serving(CONTENT) as result:
+        yield result

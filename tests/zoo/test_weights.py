@@ -3,7 +3,7 @@
 import hashlib
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,51 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from weight_files import CONTENT, FILE, entry, flipped, left, place, put
 
 import zoo
 from zoo import weights
-from zoo.cards import Weights
 from zoo.files import sha256_of
 
 pytestmark = pytest.mark.usefixtures("online")
-
-CONTENT = bytes(range(256)) * 1000 + b"the end"
-FILE = "model.weights.h5"
-
-
-@pytest.fixture
-def site(serving: Callable[..., Any]) -> Iterator[Any]:
-    """A server that has the file."""
-    with serving(CONTENT) as result:
-        yield result
-
-
-def entry(url: str | None, content: bytes = CONTENT) -> Weights:
-    """Return the card's entry for a file."""
-    sha256 = hashlib.sha256(content).hexdigest()
-    return Weights(file=FILE, bytes=len(content), sha256=sha256, url=url)
-
-
-def place(content: bytes = CONTENT) -> Path:
-    """Return where the cache keeps a file."""
-    return weights.home() / "weights" / hashlib.sha256(content).hexdigest() / FILE
-
-
-def put(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
-def flipped(content: bytes) -> bytes:
-    """Return the content with one bit changed."""
-    return content[:-1] + bytes([content[-1] ^ 1])
-
-
-def left() -> list[str]:
-    """Return the names of what lies in the cache, apart from lock files."""
-    files = (path for path in weights.home().rglob("*") if path.is_file())
-    return sorted(path.name for path in files if path.suffix != ".lock")
 
 
 def test_the_cache_is_in_the_home_folder_by_default(

@@ -49,7 +49,8 @@ def train(
     )
     given = options.data_options(target, task, drop, strict, download)
     if resume:
-        _resume(out or (options.default_out(None, name) if name else None), fields | given, json)
+        place = out or (options.default_out(None, name) if name else None)
+        _resume(place, fields | given | ({"data": data} if data else {}), json)
         return
     if name is None:
         raise InputError("name a recipe or an architecture; `zoo list` shows them.")
@@ -98,7 +99,7 @@ def finetune(
     )
     given = options.data_options(target, task, drop, strict, download)
     if resume:
-        _resume(out, fields | given, json)
+        _resume(out, fields | given | ({"data": data} if data else {}), json)
         return
     if model is None or data is None:
         raise InputError("name a model and the data to fine-tune it on: zoo finetune NAME --data …")
@@ -129,6 +130,9 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="A pretrained model, or the path of a run.")],
     data: options.Data = None,
     split: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
+    augment: Annotated[
+        str, typer.Option(help="Test-time augmentation of pictures: flip or shift.")
+    ] = "",
     target: options.Target = None,
     task: options.Task = None,
     drop: options.Drop = None,
@@ -143,11 +147,11 @@ def evaluate(
 
     given = options.data_options(target, task, drop, strict, download)
     if data is None:
-        metrics = recipes.evaluate(model, None, split, **given)
+        metrics = recipes.evaluate(model, None, split, augment=augment, **given)
     else:
         splits = recipes.data_for(model, data, **given)
         options.report_skipped(splits)
-        metrics = recipes.evaluate(model, splits, split)
+        metrics = recipes.evaluate(model, splits, split, augment=augment)
     if json:
         output.emit({"model": model, "data": data, "split": split, "metrics": metrics})
         return
@@ -266,7 +270,9 @@ def recipe_named(
 
     if name in recipes.RECIPES:
         fields = fields | ({"data": data} if data else {})
-        return _replaced(recipes.RECIPES[name], fields | {"data_options": given})
+        own = recipes.RECIPES[name]
+        given = given if data else own.data_options | given
+        return _replaced(own, fields | {"data_options": given})
     if data is None:
         from zoo.registry import list_models, unknown
 

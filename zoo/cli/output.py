@@ -71,7 +71,7 @@ def figure(name: str, value: float | None) -> str:
     """Return a metric for people: shares as percent, the rest with four digits."""
     if value is None:
         return ""
-    if name in {"accuracy", "balanced_accuracy"}:
+    if name.split(" (")[0] in {"accuracy", "balanced_accuracy"}:
         return f"{100 * value:.2f} %"
     return f"{value:.4g}"
 

@@ -14,7 +14,9 @@ from zoo.registry import build
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
+    from export.parity import Samples
     from recipes import Run
 
 WEIGHTS = "model.weights.h5"
@@ -26,9 +28,7 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
     The weights are stored in half precision where the validation metric stays the same. Every
     figure of the card is measured on the weights as they are stored.
     """
-    import export
     from export.exporting import kept_samples
-    from export.formats import ROWS
     from recipes.evaluation import MAIN_METRIC, measure
     from recipes.supervised import data_of
 
@@ -57,35 +57,57 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
                 measure(stored, examples, card.task).items(), key=lambda item: item[0] != main
             )
         ]
-        reports = []
         samples = kept_samples(run.path, card.task)
         calibration = kept_samples(run.path, card.task, "calibration")
-        with tempfile.TemporaryDirectory() as scratch:
-            for row in ROWS:
-                for quantization in row.quantizations:
-                    output.progress.print(f"exporting {name} as {row.name} {quantization}")
-                    artifact = export.export(
-                        stored,
-                        Path(scratch) / f"{row.name}-{quantization}",
-                        row.name,
-                        quantization,
-                        samples=samples,
-                        calibration=calibration[0] if calibration else None,
-                        labels=list(card.labels),
-                        task=card.task,
-                        tolerance=math.inf,  # the card tells how it is; nothing is judged here
-                        max_drop=math.inf,
-                    )
-                    reports.append(artifact.parity)
+        inputs = calibration[0] if calibration else None
+        exports = parity_of(stored, card, samples, inputs) if samples else []
         result = msgspec.structs.replace(
             card,
             name=name,
             weights=cards.Weights(file=WEIGHTS, bytes=path.stat().st_size, sha256=sha256_of(path)),
             metrics=metrics,
-            exports=[report for report in reports if report],
+            exports=exports,
         )
         cards.write(result, folder / cards.FILE)
     return result
+
+
+def parity_of(
+    model: "keras.Model",
+    card: cards.Card,
+    samples: "Samples",
+    calibration: "np.ndarray | dict[str, np.ndarray] | None",
+) -> list[cards.ParityReport]:
+    """Export a model in every form, and compare each with it; nothing is judged.
+
+    Args:
+        model: the model.
+        card: names its task and its labels.
+        samples: inputs and targets (or `None`) to compare on.
+        calibration: inputs for "int8".
+    """
+    import export
+    from export.formats import ROWS
+
+    reports = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for row in ROWS:
+            for quantization in row.quantizations:
+                output.progress.print(f"exporting {card.name} as {row.name} {quantization}")
+                artifact = export.export(
+                    model,
+                    Path(scratch) / f"{row.name}-{quantization}",
+                    row.name,
+                    quantization,
+                    samples=samples,
+                    calibration=calibration,
+                    labels=list(card.labels),
+                    task=card.task,
+                    tolerance=math.inf,
+                    max_drop=math.inf,
+                )
+                reports += [artifact.parity] if artifact.parity else []
+    return reports
 
 
 def _rounded(model: "keras.Model") -> "keras.Model":

@@ -29,8 +29,11 @@ def predict(
     card = cards.card(model)
     if out and card.task != "reconstruction":
         raise InputError(f"--out is for pictures that a model makes; {model!r} does none.")
-    files = [found for file in files for found in _files(file)]
+    missing = next((file for file in files if not file.exists()), None)
+    if missing:
+        raise InputError(f"there is no file {missing}.")
     output.start_tensorflow()
+    files = [found for file in files for found in _files(file, len(card.input.shape) == 3)]
     from recipes.evaluation import answers
     from zoo.models import load
 
@@ -49,22 +52,21 @@ def predict(
         output.table("", ("input", "answer"), [(row["input"], _words(row)) for row in rows])
 
 
-_NO_INPUTS = {".txt", ".md", ".json", ".xml", ".ini", ".db", ".html", ".pdf"}
+def _files(place: Path, pictures: bool) -> list[Path]:
+    """Return a file, or the pictures or tables in a folder."""
+    from recipes.data.images import may_be_picture
 
-
-def _files(place: Path) -> list[Path]:
-    """Return a file, or the files in a folder."""
     if not place.is_dir():
-        if not place.is_file():
-            raise InputError(f"there is no file {place}.")
         return [place]
     found = sorted(
-        p
-        for p in place.rglob("*")
-        if p.is_file() and not p.name.startswith(".") and p.suffix.lower() not in _NO_INPUTS
+        file
+        for file in place.rglob("*")
+        if file.is_file()
+        and not file.name.startswith(".")
+        and (may_be_picture(file) if pictures else file.suffix.lower() in {".csv", ".tsv"})
     )
     if not found:
-        raise InputError(f"there are no files in {place}.")
+        raise InputError(f"there are no {'pictures' if pictures else 'tables'} in {place}.")
     return found
 
 
@@ -88,7 +90,7 @@ def _inputs(model: str, card: "Card", files: list[Path]) -> tuple[list[str], "np
         for column, category in encoder.unknown_categories(rows):
             output.progress.print(f"{file}: {column!r} has the unknown category {category!r}")
         arrays.append(encoder.encode(rows))
-        names += [f"{file}, line {line + 2}" for line in range(len(rows))]
+        names += [f"{file}, line {line + 2}" for line in rows.index]
     return names, np.concatenate(arrays)
 
 

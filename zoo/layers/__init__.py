@@ -1,7 +1,7 @@
 """Layers and small pieces that several architectures share."""
 
 from zoo.layers.batch_normalization import BatchNormalization
-from zoo.layers.convolution import conv_bn, depthwise_bn, normalized
+from zoo.layers.convolution import conv_bn, depthwise_bn
 from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import raw_input
 from zoo.layers.standardize import Standardize
@@ -15,7 +15,6 @@ __all__ = [
     "activated",
     "conv_bn",
     "depthwise_bn",
-    "normalized",
     "predictions",
     "raw_input",
 ]

@@ -14,11 +14,8 @@ def conv_bn(
     strides: int = 1,
     *,
     activation: str | None = "relu",
-    padding: str = "same",
-    use_bias: bool = False,
     momentum: float = 0.9,
     epsilon: float = 1e-5,
-    scale: bool = True,
     name: str,
 ) -> KerasTensor:
     """Convolve, normalize and activate.
@@ -29,23 +26,20 @@ def conv_bn(
         kernel_size: side or sides of the kernel.
         strides: in both directions.
         activation: Keras name of the activation, or `None` for none.
-        padding: "same" or "valid".
-        use_bias: give the convolution a bias, which the normalization makes needless.
         momentum: of the moving statistics.
         epsilon: of the normalization.
-        scale: whether the normalization has a `gamma`.
         name: of the last layer; the others carry it as a prefix.
     """
     x = layers.Conv2D(
         filters,
         kernel_size,
         strides,
-        padding=padding,
-        use_bias=use_bias,
+        padding="same",
+        use_bias=False,
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    return normalized(x, activation, momentum, epsilon, scale, name=name)
+    return _normalized(x, activation, momentum, epsilon, name=name)
 
 
 def depthwise_bn(
@@ -67,19 +61,13 @@ def depthwise_bn(
         depthwise_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    return normalized(x, activation, momentum, epsilon, name=name)
+    return _normalized(x, activation, momentum, epsilon, name=name)
 
 
-def normalized(
-    x: KerasTensor,
-    activation: str | None = "relu",
-    momentum: float = 0.9,
-    epsilon: float = 1e-5,
-    scale: bool = True,
-    *,
-    name: str,
+def _normalized(
+    x: KerasTensor, activation: str | None, momentum: float, epsilon: float, *, name: str
 ) -> KerasTensor:
-    """Normalize and activate; the arguments are `conv_bn`'s."""
+    """Normalize and activate."""
     norm = f"{name}_bn" if activation else name
-    x = BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, name=norm)(x)
+    x = BatchNormalization(momentum=momentum, epsilon=epsilon, name=norm)(x)
     return layers.Activation(activation, name=name)(x) if activation else x
