@@ -135,7 +135,7 @@ def test_predict_answers_for_a_folder_of_pictures(answer: Answer, album: Path) -
 
 
 def test_predict_refuses_an_empty_folder(complaint: Complaint, tmp_path: Path) -> None:
-    assert "there are no files in" in complaint("predict", "lenet5-mnist", str(tmp_path))
+    assert "there are no pictures in" in complaint("predict", "lenet5-mnist", str(tmp_path))
 
 
 def test_predict_writes_no_pictures_for_a_classifier(
