@@ -47,8 +47,11 @@ class Weights(Frozen, frozen=True):
 
     Attributes:
         file: its name, beside the card or in the cache.
-        bytes: its size.
+        bytes: its size; 0 where only an MD5 was published, and no size.
         sha256: its hash.
+        md5: its hash, of a file whose publisher names no other. MD5 shows damage, and holds up
+            badly against forgery: `zoo.weights` takes such a file from https alone, and every
+            `form` is read as bare arrays, so that nothing in it is ever run.
         url: asked if the file is in neither place. "package:NAME/PATH" is a file of an installed
             Python package.
         form: "" for what Keras wrote from this zoo; otherwise see `zoo.foreign`.
@@ -57,7 +60,8 @@ class Weights(Frozen, frozen=True):
 
     file: str
     bytes: int
-    sha256: str
+    sha256: str = ""
+    md5: str = ""
     url: str | None = None
     form: str = ""
     extra: str = ""
@@ -66,8 +70,26 @@ class Weights(Frozen, frozen=True):
         """Refuse what would lead out of the folders of the card and the cache."""
         if Path(self.file).name != self.file or self.file in {"", ".", ".."}:
             raise ValueError(f"`file` must be a plain file name, not {self.file!r}")
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise ValueError(f"`sha256` must be 64 hexadecimal digits, not {self.sha256!r}")
+        if bool(self.sha256) == bool(self.md5):
+            raise ValueError("exactly one of `sha256` and `md5` must be given")
+        for name, digest, length in (("sha256", self.sha256, 64), ("md5", self.md5, 32)):
+            if digest and not re.fullmatch(f"[0-9a-f]{{{length}}}", digest):
+                raise ValueError(f"`{name}` must be {length} hexadecimal digits, not {digest!r}")
+
+    @property
+    def algorithm(self) -> str:
+        """Which hash the card names: "sha256" or "md5"."""
+        return "sha256" if self.sha256 else "md5"
+
+    @property
+    def digest(self) -> str:
+        """That hash, in hexadecimal digits."""
+        return self.sha256 or self.md5
+
+    @property
+    def size(self) -> int | None:
+        """The file's number of bytes, or `None` where nobody published it."""
+        return self.bytes if self.sha256 or self.bytes else None
 
 
 class Dataset(Frozen, frozen=True):

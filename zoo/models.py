@@ -19,7 +19,8 @@ _STAGE = re.compile(r"stage\d+|pooled|code")
 def load(name: str | os.PathLike[str], *, classes: int | None = None) -> "keras.Model":
     """Load a pretrained model, or the model of a run.
 
-    The weights' SHA-256 is checked before a byte of them is read.
+    The weights' hash is checked before a byte of them is read. Weights that do not come with this
+    package are fetched once, and kept in a cache: see `zoo.weights.fetch`.
 
     Args:
         name: `str`, a name of `zoo.list_models(pretrained=True)`, or the path of a run.
@@ -30,8 +31,8 @@ def load(name: str | os.PathLike[str], *, classes: int | None = None) -> "keras.
         A functional `keras.Model` that takes raw inputs (uint8 images, physical units).
 
     Raises:
-        InputError: an unknown name, a damaged card or weight file, or `classes` on a model whose
-            head cannot be exchanged.
+        InputError: an unknown name, a damaged card or weight file, weights that cannot be fetched,
+            or `classes` on a model whose head cannot be exchanged.
 
     Example:
         >>> import zoo

@@ -3,23 +3,27 @@
 import http.client
 import importlib.util
 import os
+import re
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 import filelock
 
 from zoo.cards import FILE, Weights
 from zoo.errors import InputError
-from zoo.files import sha256_of
+from zoo.files import md5_of, sha256_of
 from zoo.registry import unknown
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 ATTEMPTS = 4
 _PACKAGE = "package:"
 TIMEOUT = 20.0  # seconds without a byte, after which the connection counts as stalled
+LARGEST = 1 << 30  # bytes that are read of a file whose size the card does not know
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 def pretrained_names() -> list[str]:
@@ -58,7 +62,7 @@ def fetch(weights: Weights, folder: Path) -> Path:
         folder: the card's folder.
 
     Returns:
-        `Path` of a file whose SHA-256 is the card's.
+        `Path` of a file whose hash is the card's.
 
     Raises:
         InputError: the file is damaged, or cannot be had; the message says what was tried.
@@ -72,7 +76,7 @@ def fetch(weights: Weights, folder: Path) -> Path:
         return _checked(beside, weights)
     if weights.url and weights.url.startswith(_PACKAGE):
         return _checked(_in_package(weights), weights)
-    cached = home() / "weights" / weights.sha256 / weights.file
+    cached = home() / "weights" / weights.digest / weights.file
     if cached.is_file():
         return _checked(cached, weights)
     if weights.url is None:
@@ -80,7 +84,7 @@ def fetch(weights: Weights, folder: Path) -> Path:
     if offline():
         raise InputError(
             f"{weights.file} is neither at {beside} nor in the cache at {cached}, and ZOO_OFFLINE "
-            f"is set: unset it to download {weights.url}."
+            f"is set: unset it to download {weights.url}, or put the file there by hand."
         )
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
@@ -105,13 +109,23 @@ def offline() -> bool:
 def _checked(path: Path, weights: Weights) -> Path:
     cure = " Delete it to have it fetched again." if weights.url else ""
     size = path.stat().st_size
-    if size != weights.bytes:
+    if weights.size not in (None, size):
         raise InputError(
-            f"the weight file {path} is damaged: it has {size} bytes, not {weights.bytes}.{cure}"
+            f"the weight file {path} is damaged: it has {size} bytes, not {weights.size}.{cure}"
         )
-    if sha256_of(path) != weights.sha256:
-        raise InputError(f"the weight file {path} is damaged: its SHA-256 is not the card's.{cure}")
+    if not _has_its_hash(path, weights):
+        raise InputError(
+            f"the weight file {path} is damaged: its {_hash_name(weights)} is not the card's.{cure}"
+        )
     return path
+
+
+def _has_its_hash(path: Path, weights: Weights) -> bool:
+    return (sha256_of if weights.sha256 else md5_of)(path) == weights.digest
+
+
+def _hash_name(weights: Weights) -> str:
+    return "SHA-256" if weights.sha256 else "MD5"
 
 
 def _in_package(weights: Weights) -> Path:
@@ -128,19 +142,14 @@ def _in_package(weights: Weights) -> Path:
 
 def _download(weights: Weights, url: str, target: Path) -> None:
     """Download to `target`, going on where an earlier try stopped."""
-    try:
-        scheme = urlsplit(url).scheme
-    except ValueError:
-        scheme = ""
-    if scheme not in {"http", "https"}:
-        raise InputError(f"{url} is not an http or https address.")
+    _refuse_address(url, weights)
     part = target.with_name(target.name + ".part")
     failure = ""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(0.2 * 2**attempt)
         try:
-            _append(weights, url, part)
+            stated = _append(weights, url, part)
         except urllib.error.HTTPError as error:
             failure = f"HTTP {error.code} {error.reason}"
             if error.code == 416:  # what is there reaches beyond the file: it is not ours
@@ -154,35 +163,89 @@ def _download(weights: Weights, url: str, target: Path) -> None:
         except ConnectionError as error:
             failure = str(error)
             continue
-        size = part.stat().st_size
-        if size < weights.bytes:
-            failure = f"the connection ended after {size} of {weights.bytes} bytes"
-        elif size > weights.bytes or sha256_of(part) != weights.sha256:
-            failure = "what arrived has another SHA-256 than the card"
+        size, whole = part.stat().st_size, stated if weights.size is None else weights.size
+        if whole is not None and size < min(whole, _most(weights)):
+            failure = f"the connection ended after {size} of {whole} bytes"
+        elif size > _most(weights) and weights.size is None:
+            part.unlink()
+            failure = f"it has more than {LARGEST} bytes"
+            break
+        elif size > _most(weights) or not _has_its_hash(part, weights):
+            failure = f"what arrived has another {_hash_name(weights)} than the card"
             part.unlink()
         else:
             part.replace(target)
             return
     raise InputError(
-        f"{url} could not be fetched: {failure}. Put the file at {target} by hand, or "
-        "try again: a download goes on where it stopped."
+        f"{url} could not be fetched: {failure}. Put the file at {target} by hand (its "
+        f"{_hash_name(weights)} is {weights.digest}), or try again: a download goes on where it "
+        "stopped."
     )
 
 
-def _append(weights: Weights, url: str, part: Path) -> None:
-    """Ask for the bytes that `part` lacks, and append what comes."""
+def _refuse_address(url: str, weights: Weights) -> None:
+    """Refuse what is not http or https; and for a file known by its MD5, what is not https.
+
+    An MD5 tells a whole file from a damaged one; that the file is the publisher's is for the
+    connection to prove. This machine itself needs no such proof.
+    """
+    try:
+        parts = urlsplit(url)
+        scheme, host = parts.scheme, parts.hostname
+    except ValueError:
+        scheme, host = "", None
+    if scheme not in {"http", "https"}:
+        raise InputError(f"{url} is not an http or https address.")
+    if weights.md5 and scheme != "https" and host not in _LOOPBACK:
+        raise InputError(
+            f"{url} is not an https address: a file that is known by its MD5 alone is fetched "
+            "over https only."
+        )
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect where the address itself would have been taken too."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Return the request for the new address, or raise."""
+        _refuse_address(newurl, self.weights)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _most(weights: Weights) -> int:
+    return LARGEST if weights.size is None else weights.size
+
+
+def _append(weights: Weights, url: str, part: Path) -> int | None:
+    """Ask for the bytes that `part` lacks, append what comes; return the size the server states."""
     have = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url)  # noqa: S310 - the scheme was checked
     if have:
         request.add_header("Range", f"bytes={have}-")
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
-        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(
-            f"bytes {have}-"
-        )
+    opener = urllib.request.build_opener(_Redirects(weights))
+    with opener.open(request, timeout=TIMEOUT) as answer:
+        scope = re.fullmatch(rf"bytes {have}-\d+/(\d+|\*)", answer.headers["Content-Range"] or "")
+        resumed = answer.status == 206 and scope is not None
+        stated = scope[1] if resumed and scope else answer.headers["Content-Length"]
         # A server that does not resume sends the file from its start. One that sends more than
         # the card says is cut off: the hash would refuse it anyway.
-        left = weights.bytes + 1 - (have if resumed else 0)
+        left = _most(weights) + 1 - (have if resumed else 0)
+        whole = int(stated) if stated and stated.isdecimal() else None
+        if weights.size is None and whole is not None and whole > LARGEST:
+            raise InputError(f"{url} has {whole} bytes: more than {LARGEST} are not fetched.")
         with part.open("ab" if resumed else "wb") as stream:
             while left > 0 and (block := answer.read(min(1 << 16, left))):
                 stream.write(block)
                 left -= len(block)
+    return whole

@@ -22,6 +22,16 @@ def place(content: bytes = CONTENT) -> Path:
     return weights.home() / "weights" / hashlib.sha256(content).hexdigest() / FILE
 
 
+def entry_of_md5(url: str | None, content: bytes = CONTENT) -> Weights:
+    """Return the entry for a file of which an MD5 was published, and no size."""
+    return Weights(file=FILE, bytes=0, md5=hashlib.md5(content).hexdigest(), url=url)
+
+
+def place_of_md5(content: bytes = CONTENT) -> Path:
+    """Return where the cache keeps such a file."""
+    return weights.home() / "weights" / hashlib.md5(content).hexdigest() / FILE
+
+
 def put(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

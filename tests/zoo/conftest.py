@@ -152,6 +152,8 @@ class Answer:
         resets: it then drops the connection without a farewell.
         offset: bytes that it leaves out of a range that it was asked for.
         content: other content than the site's.
+        states: it says how many bytes there are.
+        location: the address that it sends the caller on to.
     """
 
     status: int = 200
@@ -161,6 +163,8 @@ class Answer:
     resets: bool = False
     offset: int = 0
     content: bytes | None = None
+    states: bool = True
+    location: str = ""
 
 
 @dataclass
@@ -198,6 +202,8 @@ class Site:
             self.sent.append(0)
             request.send_response(answer.status)
             request.send_header("Content-Length", "0")
+            if answer.location:
+                request.send_header("Location", answer.location)
             request.end_headers()
             return
         start += answer.offset
@@ -206,7 +212,8 @@ class Site:
         if start:
             last = len(content) - 1
             request.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
-        request.send_header("Content-Length", str(len(body)))
+        if answer.states:
+            request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         body = body[: answer.limit]
         self.sent.append(len(body))

@@ -56,12 +56,15 @@ CARDS = st.builds(
     ),
     labels=st.lists(TEXT, max_size=3),
     parameters=st.builds(Parameters, trainable=COUNT, non_trainable=COUNT),
-    weights=st.builds(
-        Weights,
-        file=FILE,
-        bytes=COUNT,
-        sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
-        url=st.none() | TEXT,
+    weights=st.one_of(
+        st.builds(
+            Weights,
+            file=FILE,
+            bytes=COUNT,
+            url=st.none() | TEXT,
+            **{name: st.from_regex(rf"[0-9a-f]{{{length}}}", fullmatch=True)},
+        )
+        for name, length in (("sha256", 64), ("md5", 32))
     ),
     dataset=st.builds(
         Dataset,
@@ -303,6 +306,31 @@ def test_a_weight_file_outside_the_card_s_folder_is_refused(card_file: Path, fil
 def test_no_card_can_be_made_for_a_weight_file_elsewhere(file: str) -> None:
     with pytest.raises(ValueError, match="plain file name"):
         Weights(file=file, bytes=1, sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("hashes", "message"),
+    [
+        ({}, "exactly one of `sha256` and `md5`"),
+        ({"sha256": "0" * 64, "md5": "0" * 32}, "exactly one of `sha256` and `md5`"),
+        ({"sha256": "0" * 32}, "`sha256` must be 64 hexadecimal digits"),
+        ({"md5": "0" * 64}, "`md5` must be 32 hexadecimal digits"),
+        ({"md5": "X" * 32}, "`md5` must be 32 hexadecimal digits"),
+    ],
+    ids=["none", "both", "short", "long", "no digits"],
+)
+def test_a_weight_file_has_one_hash(card_file: Path, hashes: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Weights(file="model.h5", bytes=1, **hashes)
+    edit(card_file, lambda content: content["weights"].update({"sha256": "", "md5": ""} | hashes))
+    with pytest.raises(zoo.InputError, match=rf"{message}.*\$\.weights"):
+        cards.read(card_file)
+
+
+def test_a_size_that_nobody_published_is_unknown() -> None:
+    assert Weights(file="model.h5", bytes=0, md5="0" * 32).size is None
+    assert Weights(file="model.h5", bytes=7, md5="0" * 32).size == 7
+    assert Weights(file="model.h5", bytes=0, sha256="0" * 64).size == 0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

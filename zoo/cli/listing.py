@@ -102,12 +102,13 @@ def _row(name: str) -> dict[str, Any]:
         "parameters": card.parameters.trainable + card.parameters.non_trainable,
         "metric": metric and metric.name,
         "value": metric and metric.value,
-        "bytes": card.weights.bytes,
+        "bytes": card.weights.size,
     }
 
 
 def _facts(card: cards.Card) -> list[tuple[str, str]]:
     shape = "×".join("?" if n is None else str(n) for n in card.input.shape)
+    size = "of unknown size" if card.weights.size is None else f"{card.weights.size:,} bytes"
     rows = [
         ("name", card.name),
         ("architecture", f"{card.architecture} {_words(card.arguments)}".strip()),
@@ -116,8 +117,9 @@ def _facts(card: cards.Card) -> list[tuple[str, str]]:
         ("features", ", ".join(card.input.features)),
         ("labels", ", ".join(card.labels)),
         ("parameters", f"{card.parameters.trainable:,} + {card.parameters.non_trainable:,} fixed"),
-        ("weights", f"{card.weights.file}, {card.weights.bytes:,} bytes"),
-        ("sha256", card.weights.sha256),
+        ("weights", f"{card.weights.file}, {size}"),
+        ("address", card.weights.url or ""),
+        (card.weights.algorithm, card.weights.digest),
         ("data", f"{card.dataset.source} {card.dataset.version}; {_words(card.dataset.examples)}"),
         ("licence of the data", card.dataset.license),
         ("caveat", card.dataset.caveat),
