@@ -5,6 +5,11 @@ from zoo.registry import Architecture, Variant, index
 # Inputs and outputs of the two collections of pictures that most vision models were made for.
 _CIFAR = {"input_shape": (32, 32, 3), "classes": 10}
 _IMAGENET = {"input_shape": (224, 224, 3), "classes": 1000}
+_RESNET_50 = {"blocks": (3, 4, 6, 3), "bottleneck": True}
+_RESNET_101 = {"blocks": (3, 4, 23, 3), "bottleneck": True}
+_RESNET_152 = {"blocks": (3, 8, 36, 3), "bottleneck": True}
+_V1_5 = {"version": "v1.5"}
+_V2 = {"version": "v2"}
 _VIT_TI = {"width": 192, "depth": 12, "num_heads": 3}
 _VIT_16 = {"patch_size": 16, **_IMAGENET}
 
@@ -108,6 +113,126 @@ ROWS = (
         section="6.2",
     ),
     Architecture(
+        name="alexnet",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.alexnet:alexnet",
+        variants={
+            "alexnet": Variant(60_965_224),
+            "alexnet_one_group": Variant(62_378_344, arguments={"groups": 1}),
+            # One weird trick: other widths, no local response normalization.
+            "alexnet_2014": Variant(
+                61_100_840,
+                arguments={
+                    "filters": (64, 192, 384, 256, 256),
+                    "groups": 1,
+                    "response_norm": False,
+                },
+            ),
+        },
+        paper="ImageNet Classification with Deep Convolutional Neural Networks",
+        link="https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks",
+        year=2012,
+        section="6.5",
+    ),
+    Architecture(
+        name="vgg",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.vgg:vgg",
+        variants={
+            "vgg11": Variant(132_863_336, arguments={"convolutions": (1, 1, 2, 2, 2)}),
+            "vgg13": Variant(133_047_848, arguments={"convolutions": (2, 2, 2, 2, 2)}),
+            "vgg16": Variant(138_357_544, arguments={"convolutions": (2, 2, 3, 3, 3)}),
+            "vgg19": Variant(143_667_240, arguments={"convolutions": (2, 2, 4, 4, 4)}),
+            "vgg11_bn": Variant(
+                132_868_840, 5_504, {"convolutions": (1, 1, 2, 2, 2), "batch_norm": True}
+            ),
+            "vgg13_bn": Variant(
+                133_053_736, 5_888, {"convolutions": (2, 2, 2, 2, 2), "batch_norm": True}
+            ),
+            "vgg16_bn": Variant(
+                138_365_992, 8_448, {"convolutions": (2, 2, 3, 3, 3), "batch_norm": True}
+            ),
+            "vgg19_bn": Variant(
+                143_678_248, 11_008, {"convolutions": (2, 2, 4, 4, 4), "batch_norm": True}
+            ),
+        },
+        paper="Very Deep Convolutional Networks for Large-Scale Image Recognition",
+        link="https://arxiv.org/abs/1409.1556",
+        year=2014,
+        section="6.5",
+    ),
+    Architecture(
+        name="googlenet",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.googlenet:googlenet",
+        variants={
+            "googlenet": Variant(6_998_552),
+            "googlenet_auxiliary": Variant(13_378_280, arguments={"auxiliary": True}),
+            "googlenet_bn": Variant(7_005_832, 14_560, {"batch_norm": True}),
+            "googlenet_bn_auxiliary": Variant(
+                13_385_816, 15_072, {"batch_norm": True, "auxiliary": True}
+            ),
+            "googlenet_bn_3x3": Variant(6_624_904, 14_560, {"batch_norm": True, "wide_kernel": 3}),
+        },
+        paper="Going Deeper with Convolutions",
+        link="https://arxiv.org/abs/1409.4842",
+        year=2014,
+        section="6.5",
+    ),
+    Architecture(
+        name="inception",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.inception:inception",
+        variants={
+            "inception": Variant(1_649_402, 3_424),
+            "inception_half": Variant(414_274, 1_712, {"alpha": 0.5}),
+        },
+        paper="Understanding deep learning requires rethinking generalization",
+        link="https://arxiv.org/abs/1611.03530",
+        year=2016,
+        section="6.5",
+    ),
+    Architecture(
+        name="inception_v3",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.inception_v3:inception_v3",
+        variants={"inception_v3": Variant(23_817_352, 34_432)},
+        paper="Rethinking the Inception Architecture for Computer Vision",
+        link="https://arxiv.org/abs/1512.00567",
+        year=2015,
+        section="6.5",
+    ),
+    Architecture(
+        name="resnet",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.resnet:resnet",
+        variants={
+            "resnet18": Variant(11_689_512, 9_600, {"blocks": (2, 2, 2, 2)}),
+            "resnet34": Variant(21_797_672, 17_024, {"blocks": (3, 4, 6, 3)}),
+            "resnet50": Variant(25_557_032, 53_120, _RESNET_50),
+            "resnet101": Variant(44_549_160, 105_344, _RESNET_101),
+            "resnet152": Variant(60_192_808, 151_424, _RESNET_152),
+            "resnet50_v1_5": Variant(25_557_032, 53_120, _RESNET_50 | _V1_5),
+            "resnet101_v1_5": Variant(44_549_160, 105_344, _RESNET_101 | _V1_5),
+            "resnet152_v1_5": Variant(60_192_808, 151_424, _RESNET_152 | _V1_5),
+            "resnet18_v2": Variant(11_687_720, 7_808, {"blocks": (2, 2, 2, 2), **_V2}),
+            "resnet34_v2": Variant(21_795_880, 15_232, {"blocks": (3, 4, 6, 3), **_V2}),
+            "resnet50_v2": Variant(25_549_352, 45_440, _RESNET_50 | _V2),
+            "resnet101_v2": Variant(44_541_480, 97_664, _RESNET_101 | _V2),
+            "resnet152_v2": Variant(60_185_128, 143_744, _RESNET_152 | _V2),
+        },
+        paper="Deep Residual Learning for Image Recognition",
+        link="https://arxiv.org/abs/1512.03385",
+        year=2015,
+        section="6.5",
+    ),
+    Architecture(
         name="resnet_cifar",
         family="vision",
         task="classification",
@@ -127,6 +252,36 @@ ROWS = (
         paper="Deep Residual Learning for Image Recognition",
         link="https://arxiv.org/abs/1512.03385",
         year=2015,
+        section="6.5",
+    ),
+    Architecture(
+        name="wide_resnet",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.wide_resnet:wide_resnet",
+        variants={
+            "wide_resnet_16_4": Variant(2_748_890, 3_616, {"depth": 16, "widen": 4}),
+            "wide_resnet_28_10": Variant(36_479_194, 17_952, {"depth": 28, "widen": 10}),
+            "wide_resnet_40_2": Variant(2_243_546, 5_408, {"depth": 40, "widen": 2}),
+            "wide_resnet_40_4": Variant(8_949_210, 10_784, {"depth": 40, "widen": 4}),
+        },
+        paper="Wide Residual Networks",
+        link="https://arxiv.org/abs/1605.07146",
+        year=2016,
+        section="6.5",
+    ),
+    Architecture(
+        name="mobilenet_v2",
+        family="vision",
+        task="classification",
+        builder="zoo.vision.mobilenet_v2:mobilenet_v2",
+        variants={
+            "mobilenet_v2": Variant(3_504_872, 34_112),
+            "mobilenet_v2_half": Variant(1_968_680, 18_544, {"alpha": 0.5}),
+        },
+        paper="MobileNetV2: Inverted Residuals and Linear Bottlenecks",
+        link="https://arxiv.org/abs/1801.04381",
+        year=2018,
         section="6.5",
     ),
     Architecture(

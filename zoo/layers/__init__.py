@@ -1,9 +1,10 @@
 """Layers and small pieces that several architectures share."""
 
 from zoo.layers.batch_normalization import BatchNormalization
-from zoo.layers.convolution import conv_bn, depthwise_bn
+from zoo.layers.convolution import conv, conv_bn, depthwise_bn, inverted_residual, normalized
 from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import IMAGENET, raw_input
+from zoo.layers.local_response import LocalResponseNormalization
 from zoo.layers.standardize import Standardize
 from zoo.layers.tokens import ClassToken, LearnedPositions
 
@@ -12,10 +13,14 @@ __all__ = [
     "BatchNormalization",
     "ClassToken",
     "LearnedPositions",
+    "LocalResponseNormalization",
     "Standardize",
     "activated",
+    "conv",
     "conv_bn",
     "depthwise_bn",
+    "inverted_residual",
+    "normalized",
     "predictions",
     "raw_input",
 ]

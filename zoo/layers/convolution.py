@@ -14,6 +14,9 @@ def conv_bn(
     strides: int = 1,
     *,
     activation: str | None = "relu",
+    padding: str = "same",
+    use_bias: bool = False,
+    scale: bool = True,
     momentum: float = 0.9,
     epsilon: float = 1e-5,
     name: str,
@@ -26,20 +29,48 @@ def conv_bn(
         kernel_size: side or sides of the kernel.
         strides: in both directions.
         activation: Keras name of the activation, or `None` for none.
+        padding: "same", "valid", or "symmetric": see `conv`.
+        use_bias: whether the convolution has a bias, which the normalization makes needless.
+        scale: whether the normalization has a gamma.
         momentum: of the moving statistics.
         epsilon: of the normalization.
         name: of the last layer; the others carry it as a prefix.
     """
-    x = layers.Conv2D(
+    x = conv(
+        x, filters, kernel_size, strides, padding=padding, use_bias=use_bias, name=f"{name}_conv"
+    )
+    return normalized(x, activation, scale=scale, momentum=momentum, epsilon=epsilon, name=name)
+
+
+def conv(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int | Sequence[int],
+    strides: int = 1,
+    *,
+    activation: str | None = None,
+    padding: str = "same",
+    use_bias: bool = True,
+    name: str,
+) -> KerasTensor:
+    """Convolve with He's initialization; the arguments are `conv_bn`'s.
+
+    "symmetric" padding has half a kernel's zeros on every side, as Caffe and PyTorch have it. Where
+    a stride leaves out pixels, "same" puts fewer on the top and on the left.
+    """
+    if padding == "symmetric" and strides > 1 and isinstance(kernel_size, int) and kernel_size > 1:
+        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+        padding = "valid"
+    return layers.Conv2D(
         filters,
         kernel_size,
         strides,
-        padding="same",
-        use_bias=False,
+        padding="same" if padding == "symmetric" else padding,
+        activation=activation,
+        use_bias=use_bias,
         kernel_initializer="he_normal",
-        name=f"{name}_conv",
+        name=name,
     )(x)
-    return _normalized(x, activation, momentum, epsilon, name=name)
 
 
 def depthwise_bn(
@@ -61,13 +92,57 @@ def depthwise_bn(
         depthwise_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    return _normalized(x, activation, momentum, epsilon, name=name)
+    return normalized(x, activation, momentum=momentum, epsilon=epsilon, name=name)
 
 
-def _normalized(
-    x: KerasTensor, activation: str | None, momentum: float, epsilon: float, *, name: str
+def normalized(
+    x: KerasTensor,
+    activation: str | None = "relu",
+    *,
+    scale: bool = True,
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+    name: str,
 ) -> KerasTensor:
-    """Normalize and activate."""
+    """Normalize and activate; the arguments are `conv_bn`'s."""
     norm = f"{name}_bn" if activation else name
-    x = BatchNormalization(momentum=momentum, epsilon=epsilon, name=norm)(x)
+    x = BatchNormalization(momentum=momentum, epsilon=epsilon, scale=scale, name=norm)(x)
     return layers.Activation(activation, name=name)(x) if activation else x
+
+
+def inverted_residual(
+    x: KerasTensor,
+    expansion: int,
+    filters: int,
+    strides: int,
+    kernel_size: int,
+    *,
+    momentum: float = 0.99,
+    name: str,
+) -> KerasTensor:
+    """Expand, convolve each channel by itself, project; add the input where it fits.
+
+    *MobileNetV2: Inverted Residuals and Linear Bottlenecks*, Sandler et al. 2018,
+    https://arxiv.org/abs/1801.04381, Figure 4b
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        expansion: channels inside, as a multiple of those of `x`.
+        filters: number of output channels.
+        strides: of the convolution in the middle.
+        kernel_size: of the same.
+        momentum: of the moving statistics.
+        name: of the last layer; the others carry it as a prefix.
+    """
+    y, channels = x, x.shape[-1]
+    settings = {"momentum": momentum, "epsilon": 1e-3}
+    if expansion > 1:
+        y = conv_bn(
+            y, channels * expansion, 1, activation="relu6", name=f"{name}_expand", **settings
+        )
+    y = depthwise_bn(y, kernel_size, strides, name=f"{name}_depthwise", **settings)
+    fits = strides == 1 and channels == filters
+    y = conv_bn(
+        y, filters, 1, activation=None, name=f"{name}_project" if fits else name, **settings
+    )
+    return layers.Add(name=name)([x, y]) if fits else y

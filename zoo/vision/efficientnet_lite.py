@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from functools import partial
 
 import keras
-from keras import KerasTensor, layers
+from keras import layers
 
-from zoo.layers import conv_bn, depthwise_bn, predictions, raw_input
+from zoo.layers import conv_bn, inverted_residual, predictions, raw_input
 
 # Table 1: expansion, channels, blocks, strides of the first, kernel size.
 STAGES = (
@@ -61,35 +61,10 @@ def efficientnet_lite0(
         for block in range(1, blocks + 1):
             last = f"stage{stage}" if block == blocks else f"stage{stage}_block{block}"
             first = strides if block == 1 else 1
-            x = _block(x, expansion, filters, first, kernel_size, last)
+            x = inverted_residual(x, expansion, filters, first, kernel_size, name=last)
     x = _conv(x, 1280, 1, activation="relu6", name="head")  # (batch, 7, 7, 1280)
     x = layers.GlobalAveragePooling2D(name="pooled")(x)
     if include_top:
         x = layers.Dropout(dropout, name="dropout")(x)
         x = predictions(x, classes, classifier_activation)
     return keras.Model(inputs, x, name=name)
-
-
-def _block(
-    x: KerasTensor, expansion: int, filters: int, strides: int, kernel_size: int, name: str
-) -> KerasTensor:
-    """Expand, convolve each channel by itself, project; add the input where it fits."""
-    y, channels = x, x.shape[-1]
-    if expansion > 1:
-        y = _conv(
-            y,
-            channels * expansion,
-            1,
-            activation="relu6",
-            name=f"{name}_expand",
-        )
-    y = depthwise_bn(y, kernel_size, strides, name=f"{name}_depthwise")
-    fits = strides == 1 and channels == filters
-    y = _conv(
-        y,
-        filters,
-        1,
-        activation=None,
-        name=f"{name}_project" if fits else name,
-    )
-    return layers.Add(name=name)([x, y]) if fits else y
