@@ -6,6 +6,10 @@ not fit is refused, and nothing is guessed.
 | form | file |
 |---|---|
 | `torch` | `torch.save`: convolutions `(out, in, h, w)`, dense kernels `(out, in)` |
+| `keras` | HDF5 of Keras 1 and 2, as `keras.applications` fetches it |
+| `keras_caffe` | the same, of a net that takes BGR pixels less the mean of ImageNet's pictures |
+
+None of them is unpickled, and nothing in them is run: a publisher's hash may be weak.
 """
 
 from pathlib import Path
@@ -14,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zoo.errors import InputError
+from zoo.hdf5_files import read_arrays
 from zoo.torch_files import read_state
 
 if TYPE_CHECKING:
@@ -31,7 +36,7 @@ def load_weights(model: "keras.Model", path: Path, form: str) -> None:
     Raises:
         InputError: the file does not hold this model's weights.
     """
-    readers = {"torch": _torch}
+    readers = {"torch": _torch, "keras": read_arrays, "keras_caffe": _keras_caffe}
     if form not in readers:
         raise InputError(f"the weight file {path} is of a form {form!r} that this zoo cannot read.")
     arrays = readers[form](path)
@@ -44,6 +49,8 @@ def load_weights(model: "keras.Model", path: Path, form: str) -> None:
             f"{path} holds {len(found)} arrays, and they are not the {len(wanted)} weights of "
             f"{model.name!r}{where}."
         )
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise InputError(f"{path} holds weights that are no finite numbers.")
     model.set_weights(arrays)
 
 
@@ -62,3 +69,15 @@ def _keras_axes(array: np.ndarray) -> np.ndarray:
         depthwise = array.shape[1] == 1
         return array.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
     return array.T if array.ndim == 2 else array
+
+
+def _keras_caffe(path: Path) -> list[np.ndarray]:
+    """Turn the first kernel from blue, green, red to red, green, blue, in units of deviations."""
+    from zoo.layers.inputs import IMAGENET
+
+    kernel, *rest = read_arrays(path)
+    if kernel.ndim != 4 or kernel.shape[2] != 3:
+        raise InputError(f"{path} does not begin with a kernel for BGR pixels.")
+    black, white = map(np.asarray, IMAGENET)
+    deviations = 255 / (white - black)
+    return [(kernel[:, :, ::-1] * deviations[:, None]).astype(kernel.dtype), *rest]
