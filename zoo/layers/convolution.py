@@ -1,6 +1,7 @@
 """The convolutions with batch normalization that most vision models are made of."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from keras import KerasTensor, layers
 
@@ -135,14 +136,10 @@ def inverted_residual(
         name: of the last layer; the others carry it as a prefix.
     """
     y, channels = x, x.shape[-1]
-    settings = {"momentum": momentum, "epsilon": 1e-3}
+    convolve = partial(conv_bn, momentum=momentum, epsilon=1e-3)
     if expansion > 1:
-        y = conv_bn(
-            y, channels * expansion, 1, activation="relu6", name=f"{name}_expand", **settings
-        )
-    y = depthwise_bn(y, kernel_size, strides, name=f"{name}_depthwise", **settings)
+        y = convolve(y, channels * expansion, 1, activation="relu6", name=f"{name}_expand")
+    y = depthwise_bn(y, kernel_size, strides, momentum=momentum, name=f"{name}_depthwise")
     fits = strides == 1 and channels == filters
-    y = conv_bn(
-        y, filters, 1, activation=None, name=f"{name}_project" if fits else name, **settings
-    )
+    y = convolve(y, filters, 1, activation=None, name=f"{name}_project" if fits else name)
     return layers.Add(name=name)([x, y]) if fits else y

@@ -15,6 +15,9 @@ from keras import KerasTensor, layers
 
 from zoo.layers import conv_bn, predictions, raw_input
 
+# Filters and kernel sizes.
+Convolutions = Sequence[tuple[int, int | tuple[int, int]]]
+
 _WIDTHS_B = (128, 160, 160, 192)  # of the 7×7 branches, Figure 6
 
 
@@ -81,9 +84,7 @@ def _conv(
     )
 
 
-def _chain(
-    x: KerasTensor, convolutions: Sequence[tuple[int, int | tuple[int, int]]], name: str
-) -> KerasTensor:
+def _chain(x: KerasTensor, convolutions: Convolutions, name: str) -> KerasTensor:
     """Apply convolutions of so many filters and such kernels, one after the other."""
     for number, (filters, kernel_size) in enumerate(convolutions, start=1):
         x = _conv(x, filters, kernel_size, name=f"{name}_{number}")
@@ -108,8 +109,14 @@ def _module_a(x: KerasTensor, projection: int, name: str) -> KerasTensor:
 
 def _module_b(x: KerasTensor, width: int, name: str) -> KerasTensor:
     """Figure 6: 7×7 kernels taken apart into 1×7 and 7×1."""
-    once = [(width, 1), (width, (1, 7)), (192, (7, 1))]
-    twice = [(width, 1), (width, (7, 1)), (width, (1, 7)), (width, (7, 1)), (192, (1, 7))]
+    once: Convolutions = [(width, 1), (width, (1, 7)), (192, (7, 1))]
+    twice: Convolutions = [
+        (width, 1),
+        (width, (7, 1)),
+        (width, (1, 7)),
+        (width, (7, 1)),
+        (192, (1, 7)),
+    ]
     branches = [
         _conv(x, 192, 1, name=f"{name}_1x1"),
         _chain(x, once, f"{name}_7x7"),
@@ -152,7 +159,8 @@ def _halved_a(x: KerasTensor, name: str) -> KerasTensor:
 
 def _halved_b(x: KerasTensor, name: str) -> KerasTensor:
     """Figure 10, with 7×7 kernels before one of the 3×3: 17×17 to 8×8."""
-    deep = _chain(x, [(192, 1), (192, (1, 7)), (192, (7, 1))], f"{name}_7x7")
+    thin: Convolutions = [(192, 1), (192, (1, 7)), (192, (7, 1))]
+    deep = _chain(x, thin, f"{name}_7x7")
     branches = [
         _conv(
             _conv(x, 192, 1, name=f"{name}_3x3_1"), 320, 3, 2, padding="valid", name=f"{name}_3x3"

@@ -8,6 +8,7 @@ levels are brought to −1…1, which the paper does not state.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import keras
 from keras import layers
@@ -25,6 +26,7 @@ STAGES = (
     (6, 320, 1, 1),
 )
 _MOMENTUM = 0.99
+_conv = partial(conv_bn, activation="relu6", momentum=_MOMENTUM, epsilon=1e-3)
 
 
 def mobilenet_v2(
@@ -55,9 +57,8 @@ def mobilenet_v2(
         >>> zoo.build("mobilenet_v2").count_params()
         3538984
     """
-    settings = {"activation": "relu6", "momentum": _MOMENTUM, "epsilon": 1e-3}
     inputs, x = raw_input(input_shape, bounds=(-1, 1))
-    x = conv_bn(x, _rounded(32 * alpha), 3, 2, name="stem", **settings)  # (batch, 112, 112, 32)
+    x = _conv(x, _rounded(32 * alpha), 3, 2, name="stem")  # (batch, 112, 112, 32)
     for stage, (expansion, channels, blocks, strides) in enumerate(STAGES, start=1):
         for block in range(1, blocks + 1):
             x = inverted_residual(
@@ -69,7 +70,7 @@ def mobilenet_v2(
                 momentum=_MOMENTUM,
                 name=f"stage{stage}" if block == blocks else f"stage{stage}_block{block}",
             )
-    x = conv_bn(x, _rounded(1280 * max(1.0, alpha)), 1, name="head", **settings)  # (batch, 7, 7, …)
+    x = _conv(x, _rounded(1280 * max(1.0, alpha)), 1, name="head")  # (batch, 7, 7, …)
     x = layers.GlobalAveragePooling2D(name="pooled")(x)
     if include_top:
         x = layers.Dropout(dropout, name="dropout")(x)
