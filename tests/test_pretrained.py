@@ -1,6 +1,9 @@
 """The packaged models: their cards are true."""
 
+import importlib
+import inspect
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from recipes.data.named import SOURCES
 from zoo import cards
 from zoo.registry import architecture
 from zoo.torch_files import read_state
-from zoo.weights import PRETRAINED, pretrained_names
+from zoo.weights import PRETRAINED, home, pretrained_names
 
 # Test figures that the project promises; a card below them must not be packaged.
 FLOORS = {
@@ -29,8 +32,19 @@ FLOORS = {
     "linear-diabetes": ("r2", 0.40),
 }
 
-# Trained by others; their weights are fetched or come with a package.
-PUBLISHED = {"efficientnet_lite0-imagenet"}
+# Trained by others: their weights come with a package, or are fetched. Name in keras.applications.
+FETCHED = {
+    "vgg16-imagenet": "vgg16",
+    "vgg19-imagenet": "vgg19",
+    "resnet50-imagenet": "resnet50",
+    "resnet101-imagenet": "resnet101",
+    "resnet152-imagenet": "resnet152",
+    "resnet50_v2-imagenet": "resnet50v2",
+    "resnet101_v2-imagenet": "resnet101v2",
+    "resnet152_v2-imagenet": "resnet152v2",
+    "inception_v3-imagenet": "inception_v3",
+}
+PUBLISHED = {"efficientnet_lite0-imagenet", *FETCHED}
 
 TABLES = {"digits", "iris", "wine", "breast_cancer", "diabetes"}
 
@@ -110,6 +124,53 @@ def test_all_weights_together_are_small() -> None:
     assert sum(sizes.values()) < 80e6
     for name, size in sizes.items():
         assert zoo.card(name).weights.bytes == size
+
+
+@pytest.mark.parametrize(("name", "theirs"), FETCHED.items())
+def test_address_and_hash_are_those_of_the_installed_keras(name: str, theirs: str) -> None:
+    file = "resnet" if "resnet" in theirs else theirs
+    module = importlib.import_module(f"keras.src.applications.{file}")
+    weights = zoo.card(name).weights
+    if file == "resnet":
+        suffix = "_weights_tf_dim_ordering_tf_kernels.h5"
+        url = f"{module.BASE_WEIGHTS_PATH}{theirs}{suffix}"
+        assert weights.md5 == module.WEIGHTS_HASHES[theirs][0]
+    else:
+        url = module.WEIGHTS_PATH
+        # The first hash in the source is that of the file with the classifier.
+        found = re.search(r'file_hash="(\w+)"', inspect.getsource(module))
+        assert weights.md5 == found[1]
+    assert (weights.url, weights.file) == (url, url.rsplit("/", 1)[1])
+    assert url.startswith("https://")
+
+
+@pytest.mark.parametrize("name", FETCHED)
+def test_a_fetched_model_s_card_fits_its_architecture(name: str) -> None:
+    card = zoo.card(name)
+    row = architecture(card.architecture)
+    assert card.name == name
+    assert row.task == card.task
+    assert card.input.dtype == "uint8"
+    assert len(card.labels) == 1000
+    assert card.training is None
+    assert card.metric() is None  # nobody measured it here
+    assert card.reference.value > 0.7
+
+
+@pytest.mark.parametrize("name", FETCHED)
+def test_weights_that_are_not_here_are_told_before_a_model_is_built(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*arguments: object, **options: object) -> None:
+        raise AssertionError("the model was built")
+
+    monkeypatch.setattr("zoo.models.build", forbidden)
+    weights = zoo.card(name).weights
+    place = home() / "weights" / weights.md5 / weights.file
+    with pytest.raises(zoo.InputError, match="ZOO_OFFLINE is set") as error:
+        zoo.load(name)
+    assert weights.url in str(error.value)
+    assert f"put the file at {place} by hand" in str(error.value)
 
 
 def test_a_packaged_card_is_sealed() -> None:

@@ -83,8 +83,8 @@ def fetch(weights: Weights, folder: Path) -> Path:
         raise InputError(f"the weight file {beside} is missing, and its card names no address.")
     if offline():
         raise InputError(
-            f"{weights.file} is neither at {beside} nor in the cache at {cached}, and ZOO_OFFLINE "
-            f"is set: unset it to download {weights.url}, or put the file there by hand."
+            f"{weights.file} is neither at {beside} nor in the cache, and ZOO_OFFLINE "
+            f"is set: unset it to download {weights.url}, or put the file at {cached} by hand."
         )
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)

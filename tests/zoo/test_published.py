@@ -1,0 +1,90 @@
+"""The published networks, with random weights in the publisher's form, answer as theirs do."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import msgspec
+import numpy as np
+import pytest
+from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+import zoo
+from zoo import cards
+
+# The first has the size of the real pictures, the others a small one: the weights are the same,
+# apart from those of VGG's first dense layer. ResNet-101 is left out: the deeper one holds it.
+NETWORKS: dict[str, tuple[str, int]] = {
+    "resnet50-imagenet": ("resnet.ResNet50", 224),
+    "resnet152-imagenet": ("resnet.ResNet152", 64),
+    "resnet50_v2-imagenet": ("resnet_v2.ResNet50V2", 64),
+    "resnet152_v2-imagenet": ("resnet_v2.ResNet152V2", 64),
+    "inception_v3-imagenet": ("inception_v3.InceptionV3", 96),
+    "vgg16-imagenet": ("vgg16.VGG16", 32),
+    "vgg19-imagenet": ("vgg19.VGG19", 32),
+}
+
+
+def lively(model: keras.Model, pictures: np.ndarray) -> keras.Model:
+    """Give every weight a random value, so that each matters and no answer is certain."""
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        for weight in layer.weights:
+            match weight.name:
+                case "kernel":
+                    deviation = np.sqrt(2 / np.prod(weight.shape[:-1]))
+                    weight.assign(random.normal(0, deviation, weight.shape))
+                case "gamma":
+                    weight.assign(random.uniform(0.5, 1.5, weight.shape))
+                case "bias":
+                    weight.assign(random.normal(0, 0.2, weight.shape))
+                case "beta":  # most units are on, or rounding would grow from layer to layer
+                    weight.assign(random.normal(1, 0.5, weight.shape))
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    first = next(layer for layer in model.layers if layer.weights)
+    first.kernel.assign(first.kernel / pictures.std())
+    model(pictures, training=True)  # the statistics of each normalization become those of its input
+    head = model.layers[-1]
+    features = np.asarray(keras.Model(model.input, head.input)(pictures))
+    head.kernel.assign(head.kernel / np.sqrt(2 * np.square(features).mean()))
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_in_the_publisher_s_form_give_the_publisher_s_answers(
+    name: str, serving: Callable[..., Any], tmp_path: Path
+) -> None:
+    path, size = NETWORKS[name]
+    module, network = path.split(".")
+    theirs = getattr(getattr(keras.applications, module), network)
+    preprocess = getattr(keras.applications, module).preprocess_input
+    shape = (size, size, 3)
+    pictures = np.random.default_rng(1).integers(0, 256, (4, *shape)).astype("uint8")
+    pictures //= np.array([1, 2, 3, 4], "uint8")[:, None, None, None]
+    ready = preprocess(pictures.astype("float32"))
+    model = lively(theirs(weights=None, input_shape=shape), ready)
+    expected = np.asarray(model(ready))
+    assert np.abs(expected - expected[:1]).max() > 2e-4  # the pictures matter
+    assert expected.max() < 0.9
+
+    file = tmp_path / "theirs.h5"
+    with h5py.File(file, "w") as group:
+        save_weights_to_hdf5_group(group, model)
+    content = file.read_bytes()
+    card = zoo.card(name)
+    with serving(content) as site:
+        weights = msgspec.structs.replace(
+            card.weights, md5=hashlib.md5(content).hexdigest(), url=site.url
+        )
+        arguments = {**card.arguments, "input_shape": list(shape)}
+        away = msgspec.structs.replace(card, weights=weights, arguments=arguments)
+        cards.write(away, tmp_path / "away" / cards.FILE)
+        ours = zoo.load(tmp_path / "away")
+    assert np.asarray(ours(pictures)) == pytest.approx(expected, abs=1e-5)
+    assert ours.count_params() == model.count_params()
