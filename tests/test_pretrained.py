@@ -4,7 +4,9 @@ import importlib
 import inspect
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import zoo
 from recipes import RECIPES, evaluate
 from recipes.data.named import SOURCES
 from zoo import cards
+from zoo.cli import run
 from zoo.registry import architecture
 from zoo.torch_files import read_state
 from zoo.weights import PRETRAINED, home, pretrained_names
@@ -108,8 +111,6 @@ def _compare(name: str) -> None:
 @pytest.mark.slow
 def test_a_recipe_run_again_reaches_its_card(tmp_path, capsys) -> None:
     import json
-
-    from zoo.cli import run
 
     call = ["reproduce", "linear-diabetes", "--out", str(tmp_path / "again"), "--json"]
     assert run(call) == 0
@@ -216,3 +217,16 @@ def test_a_pickle_that_asks_for_more_than_tensors_is_refused(tmp_path: Path) -> 
     (tmp_path / "bad.pth").write_bytes(pickle.dumps(print))
     with pytest.raises(zoo.InputError, match=r"asks for builtins\.print"):
         read_state(tmp_path / "bad.pth")
+
+
+def test_a_fetched_model_is_listed_without_a_size_and_shown_with_its_address(
+    answer: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = answer("list", "vgg16-imagenet")
+    assert row["bytes"] is row["metric"] is None
+    assert row["parameters"] == 138_357_544
+    weights = zoo.card("vgg16-imagenet").weights
+    assert answer("show", "vgg16-imagenet")["weights"]["md5"] == weights.md5
+    assert run(["show", "vgg16-imagenet"]) == 0
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in ("of unknown size", weights.url, "md5", weights.md5))
