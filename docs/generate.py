@@ -11,8 +11,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import zoo
+from zoo.catalog import ROWS
 from zoo.cli.output import figure, size
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +55,34 @@ def pretrained() -> str:
     return "\n".join(rows)
 
 
+def architectures() -> str:
+    """Return the table of the architectures, a row for each builder."""
+    rows = ["| architectures, with their trainable parameters | paper |", "|---|---|"]
+    for row in ROWS:
+        variants = ", ".join(f"`{n}` {size(v.trainable)}" for n, v in row.variants.items())
+        rows.append(f"| {variants} | [{row.paper}]({row.link}), {row.year} |")
+    return "\n".join(rows)
+
+
+def published() -> str:
+    """Return the table of the models whose weights others trained."""
+    rows = [
+        "| model | parameters | ImageNet top-1, as published | weights from |",
+        "|---|---|---|---|",
+    ]
+    for name in zoo.list_models(pretrained=True):
+        card = zoo.card(name)
+        if card.metric() is not None or card.reference is None:
+            continue
+        url = card.weights.url or ""
+        source = f"the extra `{card.weights.extra}`" if card.weights.extra else urlsplit(url).netloc
+        rows.append(
+            f"| `{name}` | {size(card.parameters.trainable + card.parameters.non_trainable)} | "
+            f"{figure(card.reference.metric, card.reference.value)} | {source} |"
+        )
+    return "\n".join(rows)
+
+
 def tour(name: str) -> str:
     """Return a command of the tour with what it printed when it was last run."""
     words = " ".join(f'"{w}"' if "*" in w else w for w in COMMANDS[name])
@@ -79,12 +109,15 @@ def take_the_tour() -> None:
         (TOUR / f"{name}.txt").write_text("\n".join(li.rstrip() for li in text.splitlines()) + "\n")
 
 
+TABLES = {"pretrained": pretrained, "published": published, "architectures": architectures}
+
+
 def generated(text: str) -> str:
     """Return README's text with every generated part made anew."""
 
     def part(match: re.Match[str]) -> str:
         name = match.group(1)
-        content = pretrained() if name == "pretrained" else tour(name)
+        content = TABLES[name]() if name in TABLES else tour(name)
         return f"<!-- generated: {name} -->\n{content}\n<!-- end -->"
 
     return re.sub(r"<!-- generated: (\w+) -->.*?<!-- end -->", part, text, flags=re.DOTALL)

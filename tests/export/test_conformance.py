@@ -4,24 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from architectures import CLOSELY, build
 
-import zoo
 from export import export
 from zoo.catalog import NAMES
-
-# Deeper or wider than another variant of the same builder, and nothing else.
-LARGER = {
-    name
-    for name in NAMES
-    if name.startswith(("resnet32", "resnet44", "resnet56", "resnet110", "vit_"))
-}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["saved_model", "litert"])
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in LARGER])
+@pytest.mark.parametrize("name", CLOSELY)
 def test_exports_answer_alike(name: str, format: str, tmp_path: Path) -> None:
-    model = zoo.build(name)
+    model = build(name)
     rng = np.random.default_rng(0)
     shape = (5, *model.input_shape[1:])
     raw = rng.integers(0, 256, shape, "uint8")

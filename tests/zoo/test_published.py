@@ -15,16 +15,12 @@ from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 import zoo
 from zoo import cards
 
-# The first has the size of the real pictures, the others a small one: the weights are the same,
-# apart from those of VGG's first dense layer. ResNet-101 is left out: the deeper one holds it.
+# One of each publisher's preprocessing and way to end; test_applications.py holds the other networks
+# against theirs. The first has the size of the real pictures, the others a small one.
 NETWORKS: dict[str, tuple[str, int]] = {
     "resnet50-imagenet": ("resnet.ResNet50", 224),
-    "resnet152-imagenet": ("resnet.ResNet152", 64),
-    "resnet50_v2-imagenet": ("resnet_v2.ResNet50V2", 64),
-    "resnet152_v2-imagenet": ("resnet_v2.ResNet152V2", 64),
     "inception_v3-imagenet": ("inception_v3.InceptionV3", 96),
     "vgg16-imagenet": ("vgg16.VGG16", 32),
-    "vgg19-imagenet": ("vgg19.VGG19", 32),
 }
 
 

@@ -32,7 +32,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         >>> from zoo.layers import LocalResponseNormalization
         >>> x = np.ones((1, 1, 1, 3), "float32")
         >>> layer = LocalResponseNormalization(size=3, alpha=1.0, beta=1.0, k=0.0)
-        >>> np.asarray(layer(x)).round(3).ravel().tolist()
+        >>> np.asarray(layer(x), float).ravel().round(3).tolist()
         [0.5, 0.333, 0.5]
     """
 
