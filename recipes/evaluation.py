@@ -98,7 +98,6 @@ def evaluate(
             f"{data.shape}. Fine-tuning adds a layer that resizes."
         )
     task = task or (card.task if card else data.task)
-    examples = data[split]
     if task == "classification":
         known = list(card.labels) if card and card.labels else list(data.labels)
         strange = [label for label in data.labels if label not in known]
@@ -107,9 +106,8 @@ def evaluate(
                 f"the model knows {network.output_shape[-1]} classes; {data.source!r} has "
                 f"{len(data.labels)}, and among them {', '.join(map(repr, strange[:5]))}."
             )
-        numbers = np.array([known.index(label) for label in data.labels])
-        examples = Examples(examples.inputs, numbers[examples.targets])
-    return measure(network, examples, task, augment)
+        data = data.relabelled(known)
+    return measure(network, data[split], task, augment)
 
 
 def measure(

@@ -1,17 +1,19 @@
 """Fine-tuning: a pretrained model learns the user's own classes, without being touched itself."""
 
+import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import msgspec
 
 from recipes.data import Splits
 from recipes.inputs import data_for, data_options_for
 from recipes.recipe import Recipe
 from recipes.run import Run
 from recipes.supervised import continue_run, seed_everything
-from zoo import cards, surgery, weights
+from zoo import cards, registry, surgery, weights
 from zoo.errors import InputError
 from zoo.models import load
 
@@ -25,6 +27,8 @@ def finetune(
     head_epochs: int = 3,
     learning_rate: float = 3e-4,
     head_learning_rate: float = 1e-3,
+    strategy: str = "all",
+    keep_classes: bool = False,
     batch_size: int = 32,
     resume: bool = False,
     data_options: dict[str, Any] | None = None,
@@ -34,18 +38,26 @@ def finetune(
     """Fine-tune a model on other data.
 
     A copy learns; the source stays as it is. Where the classes are not the source's own, the copy
-    gets a new head. First only the head learns, then everything, at a lower rate; batch
-    normalization keeps its statistics throughout. Pictures of another size than the model's are
-    resized by a layer inside the new model.
+    gets a new head. First only the head learns, then what the strategy says, by default everything,
+    at a lower rate; batch normalization keeps its statistics throughout. Pictures of another size
+    than the model's are resized by a layer inside the new model.
+
+    With `keep_classes`, the new model answers with the source's classes and the data's: the outputs
+    for the old ones keep their weights, and before its first step their logits are the source's.
+    Training shows it no example of an old class that the data lacks, and so it comes to answer less
+    with those: few epochs and the strategy "frozen" keep more of what it knew.
 
     Args:
         model: name of a pretrained model, path of a run, or a functional `keras.Model`.
         data: what `load_data` takes, or `Splits`.
         out: folder of the new run.
-        epochs: number of epochs in which everything learns.
+        epochs: number of epochs in which what the strategy says learns.
         head_epochs: number of epochs before, in which only the head does.
-        learning_rate: of those with everything.
-        head_learning_rate: of those with the head alone.
+        learning_rate: of `epochs`.
+        head_learning_rate: of `head_epochs`.
+        strategy: "all"; "frozen", the head alone throughout; "gradual", one stage more in each
+            epoch; "discriminative", all, the lower stages slower. See `Recipe`.
+        keep_classes: keep the source's classes beside the data's.
         batch_size: examples in a step.
         resume: go on where the run in `out` stopped.
         data_options: further arguments of `load_data`, such as `target`, `strict`.
@@ -76,11 +88,6 @@ def finetune(
     if not isinstance(data, Splits):
         options = data_options_for(model, **options)
         data = data_for(model, data, **options)
-    if card and card.input.features and card.input.features != data.features:
-        raise InputError(
-            f"{model!r} takes the features {_short(card.input.features)}; {data.source!r} has "
-            f"{_short(data.features)}. Read the table for this model: recipes.data_for."
-        )
     recipe = Recipe(
         model=source.name if isinstance(model, keras.Model) else str(model),
         data=data.source,
@@ -90,14 +97,67 @@ def finetune(
         head_epochs=head_epochs,
         learning_rate=learning_rate,
         head_learning_rate=head_learning_rate,
+        strategy=strategy,
+        keep_classes=keep_classes,
         batch_size=batch_size,
         **settings,
     )
+    return _begin(recipe, source, card, data, out, callbacks)
+
+
+def finetune_by(
+    recipe: Recipe,
+    out: str | os.PathLike[str],
+    data: Splits | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Run:
+    """Fine-tune by a recipe whose model is a pretrained name or the path of a run; see `train`."""
+    card = cards.read(weights.model_folder(recipe.model) / cards.FILE)
+    source = surgery.functional(load(recipe.model))
+    recipe = with_data_options(recipe)
+    data = data or data_for(recipe.model, recipe.data, **recipe.data_options)
+    return _begin(recipe, source, card, data, out, callbacks)
+
+
+def with_data_options(recipe: Recipe) -> Recipe:
+    """Return a recipe of fine-tuning with the options of its data that follow from its model.
+
+    A run keeps them, so that it can be resumed without its source.
+    """
+    options = data_options_for(recipe.model, **recipe.data_options)
+    plain = msgspec.to_builtins(options, builtin_types=())  # a shape as it will be read again
+    return msgspec.structs.replace(recipe, data_options=plain)
+
+
+def _begin(
+    recipe: Recipe,
+    source: keras.Model,
+    card: cards.Card | None,
+    data: Splits,
+    out: str | os.PathLike[str],
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> Run:
+    """Make the copy that learns, and the run, and train it."""
+    if card and card.input.features and card.input.features != data.features:
+        raise InputError(
+            f"{recipe.model!r} takes the features {_short(card.input.features)}; {data.source!r} "
+            f"has {_short(data.features)}. Read the table for this model: recipes.data_for."
+        )
+    task = "reconstruction" if card and card.task == "reconstruction" else data.task
+    known = list(card.labels) if card else []
+    if recipe.keep_classes and task == "classification":
+        if not known:
+            raise InputError(
+                f"{recipe.model!r} names no classes that could be kept: keep_classes is for "
+                "pretrained models and runs that classify."
+            )
+        data = data.relabelled([*known, *(label for label in data.labels if label not in known)])
     data = data.limited(recipe.examples)
     seed_everything(recipe.seed)
-    task = "reconstruction" if card and card.task == "reconstruction" else data.task
-    learner = _fitted(source, data, task, list(card.labels) if card else None)
-    run = Run.create(out, recipe, learner, data, task, card.architecture if card else "", {})
+    learner = _fitted(source, data, task, known, recipe.keep_classes)
+    architecture = card.architecture if card else ""
+    arguments = _arguments(card, learner, task) if card and architecture else {}
+    run = Run.create(out, recipe, learner, data, task, architecture, arguments)
     return continue_run(run, data, callbacks)
 
 
@@ -105,7 +165,26 @@ def _short(names: list[str]) -> str:
     return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if names[5:] else "")
 
 
-def _fitted(source: keras.Model, data: Splits, task: str, labels: list[str] | None) -> keras.Model:
+def _arguments(card: cards.Card, learner: keras.Model, task: str) -> dict[str, Any]:
+    """Return what the source's builder makes such a model with; nothing where it makes none."""
+    wanted: dict[str, Any] = {"input_shape": list(learner.input_shape[1:])}
+    if task == "classification":
+        wanted["classes"] = learner.output_shape[-1]
+    elif task == "regression":
+        wanted |= {"classes": 1, "classifier_activation": None}
+    builder = registry.builder(registry.architecture(card.architecture))
+    accepted = inspect.signature(builder).parameters
+    arguments = card.arguments | {k: v for k, v in wanted.items() if k in accepted}
+    try:
+        built = registry.build(card.architecture, **arguments)
+    except (InputError, ValueError, TypeError):
+        return {}
+    return arguments if surgery.same_form(built, learner) else {}
+
+
+def _fitted(
+    source: keras.Model, data: Splits, task: str, known: list[str], keep_classes: bool
+) -> keras.Model:
     """Return a copy of the source for the data's shape and classes."""
     shape = tuple(source.input_shape[1:])
     if shape == data.shape:
@@ -125,6 +204,8 @@ def _fitted(source: keras.Model, data: Splits, task: str, labels: list[str] | No
         return learner
     if task == "regression":
         return surgery.with_head(learner, 1, None)
-    if labels is not None and labels == list(data.labels):
+    if known and known == list(data.labels):
         return learner  # the same classes: what the head knows of them is worth keeping
+    if keep_classes:
+        return surgery.with_more_classes(learner, len(data.labels) - len(known))
     return surgery.with_head(learner, len(data.labels))

@@ -1,11 +1,13 @@
 """Recipes: everything that decides how a model is trained, as data."""
 
+import math
 from collections.abc import Sequence
 
 import keras
 
 from recipes.data import augmentation
 from recipes.data.sampling import SAMPLINGS
+from recipes.shares import with_shares
 from zoo.cards import Frozen, Reference
 from zoo.errors import InputError
 from zoo.registry import unknown
@@ -33,6 +35,8 @@ OPTIMIZERS = {
     "muon": {},
 }
 SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle")
+# What learns in fine-tuning, once the head has had its own epochs.
+STRATEGIES = ("all", "frozen", "gradual", "discriminative")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -71,8 +75,15 @@ class Recipe(Frozen, frozen=True):
         patience: stop after so many epochs without a better validation; 0 to train to the end.
         keep: "best" keeps the weights of the best validation, "last" those of the last epoch.
         fine_tuning: the model's weights are a start: batch normalization is kept still.
-        head_epochs: epochs in which only the head learns, before everything does.
+        head_epochs: epochs in which only the head learns, before what the strategy says does.
         head_learning_rate: the learning rate of those.
+        strategy: what learns in the `epochs` of fine-tuning: "all"; "frozen", the head alone;
+            "gradual", one stage more in each epoch, from the head down, until all do;
+            "discriminative", all, and the farther from the head the slower
+            (https://arxiv.org/abs/1801.06146). Stages are the model's own (`surgery.stages`).
+        stage_factor: by which the learning rate falls with each stage away from the head; 0 for
+            the strategy's own, which is 2.6 for "discriminative" and else 1.
+        keep_classes: fine-tuning adds the data's classes to the model's own, in place of them.
         seed: of weights, order, augmentation and dropout.
         reference: a published figure for this recipe.
     """
@@ -102,6 +113,9 @@ class Recipe(Frozen, frozen=True):
     fine_tuning: bool = False
     head_epochs: int = 0
     head_learning_rate: float = 1e-3
+    strategy: str = "all"
+    stage_factor: float = 0.0
+    keep_classes: bool = False
     seed: int = 0
     reference: Reference | None = None
 
@@ -113,6 +127,7 @@ class Recipe(Frozen, frozen=True):
             ("precision", PRECISIONS),
             ("keep", ("best", "last")),
             ("sampling", SAMPLINGS),
+            ("strategy", STRATEGIES),
         ):
             if getattr(self, field) not in choices:
                 raise unknown(getattr(self, field), choices, field)
@@ -135,15 +150,45 @@ class Recipe(Frozen, frozen=True):
             raise InputError(
                 "class_weights and sampling both make up for unequal classes: take one of them."
             )
+        for asked, what in (
+            (self.strategy != "all", f"the strategy {self.strategy!r} is"),
+            (self.stage_factor, "stage_factor is"),
+            (self.keep_classes, "keep_classes is"),
+        ):
+            if asked and not self.fine_tuning:
+                raise InputError(f"{what} for fine-tuning, and this recipe trains from nothing.")
+        if self.stage_factor and not 1 <= self.stage_factor < math.inf:
+            raise InputError(f"stage_factor must be at least 1, not {self.stage_factor}.")
+        if self.stage_factor and self.strategy == "frozen":
+            raise InputError("stage_factor has no stages to slow down with the strategy 'frozen'.")
 
     @property
     def all_epochs(self) -> int:
         """Number of epochs, those with the head alone counted."""
         return self.head_epochs + self.epochs
 
+    @property
+    def rate_factor(self) -> float:
+        """By which the learning rate falls with each stage away from the head."""
+        return self.stage_factor or (2.6 if self.strategy == "discriminative" else 1.0)
 
-def optimizer(recipe: Recipe, learning_rate: float, schedule: str, steps: int) -> keras.Optimizer:
-    """Return a fresh optimizer for a phase of so many steps."""
+
+def optimizer(
+    recipe: Recipe,
+    learning_rate: float,
+    schedule: str,
+    steps: int,
+    shares: Sequence[float] = (),
+) -> keras.Optimizer:
+    """Return a fresh optimizer for a phase of so many steps.
+
+    Args:
+        recipe: names it and its settings.
+        learning_rate: the highest.
+        schedule: of the learning rate.
+        steps: in the phase.
+        shares: of the learning rate, one for each variable in turn; none for 1 throughout.
+    """
     settings = {
         **OPTIMIZERS[recipe.optimizer],
         "learning_rate": learning_rates(schedule, learning_rate, steps, recipe.warmup),
@@ -156,6 +201,8 @@ def optimizer(recipe: Recipe, learning_rate: float, schedule: str, steps: int) -
     if recipe.optimizer == "muon":  # it trains biases and the like by an Adam of its own
         settings["adam_weight_decay"] = recipe.weight_decay
     made = keras.optimizers.get({"class_name": recipe.optimizer, "config": settings})
+    if shares:
+        made = with_shares(made, shares)
     if recipe.precision == "mixed_float16":  # small gradients would vanish
         return keras.optimizers.LossScaleOptimizer(made)
     return made
@@ -183,6 +230,7 @@ def check(recipe: Recipe, task: str, shape: Sequence[int]) -> None:
             (recipe.label_smoothing, "label smoothing is"),
             (recipe.class_weights, "class weights are"),
             (recipe.sampling, f"sampling {recipe.sampling!r} is"),
+            (recipe.keep_classes, "keep_classes is"),
             ("categorical" in recipe.loss.lower(), f"the loss {recipe.loss!r} is"),
         ):
             if asked:

@@ -57,7 +57,8 @@ class Config(Frozen, frozen=True):
         recipe: how it trains.
         task: "classification", "regression" or "reconstruction".
         architecture: name in the catalog, or "" for a model that came from elsewhere.
-        arguments: with which the builder makes the model; empty for a fine-tuned one.
+        arguments: with which the builder makes the model; empty for a fine-tuned one that has
+            become another than its builder makes, such as by a layer that resizes.
         labels: names of the classes.
         features: names of a table's features.
         preprocessing: in words, what happens to the user's files before the model.

@@ -4,7 +4,7 @@ import inspect
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.checkpoint import Checkpoint
-from recipes.data import Encoder, Examples, Splits, load_data
+from recipes.data import Examples, Splits, load_data
 from recipes.data.pipeline import balanced_weights, batches, training_batches
 from recipes.data.sampling import epoch_size
 from recipes.finishing import finish
+from recipes.inputs import data_for
+from recipes.phases import Phase, phases, thaw
 from recipes.recipe import LOSSES, Recipe, optimizer, smoothed_loss
 from recipes.run import Run, State
 from zoo import registry, surgery
@@ -24,23 +26,6 @@ from zoo.catalog import NAMES
 from zoo.errors import CheckFailed, InputError
 from zoo.files import refuse_taken
 from zoo.layers import Standardize
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of epochs with one optimizer.
-
-    Attributes:
-        epochs: their numbers.
-        learning_rate: the highest.
-        schedule: of the learning rate.
-        head_only: whether only the head learns.
-    """
-
-    epochs: range
-    learning_rate: float
-    schedule: str
-    head_only: bool
 
 
 def train(
@@ -51,7 +36,7 @@ def train(
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Run:
-    """Train a model by a recipe, from random weights.
+    """Train a model by a recipe: from random weights, or by fine-tuning where the recipe says so.
 
     Args:
         recipe: a `Recipe`, or the name of a pretrained model, for its own recipe.
@@ -83,6 +68,10 @@ def train(
     if resume:
         return continue_run(Run(out), data, callbacks)
     refuse_taken(Path(out))
+    if recipe.fine_tuning:
+        from recipes.finetuning import finetune_by
+
+        return finetune_by(recipe, out, data, callbacks)
     data = data or data_of(recipe)
     data = data.limited(recipe.examples)
     model, task, arguments = fresh_model(recipe, data)
@@ -102,7 +91,9 @@ def continue_run(
     if run.finished:
         return run
     recipe = run.config.recipe
-    data = data or data_of(recipe, run.encoder)
+    data = data or data_of(recipe, run)
+    if recipe.keep_classes:
+        data = data.relabelled(run.config.labels)
     data = data.limited(recipe.examples)
     if data.fingerprint != run.config.dataset.fingerprint:
         raise InputError(
@@ -115,11 +106,12 @@ def continue_run(
     if recipe.precision != "float32":
         model = surgery.with_precision(initial, recipe.precision)
     scaled = standardized_targets(data)
-    for phase in phases(recipe):
+    stages = _stages(model) if recipe.fine_tuning else []
+    for phase in phases(recipe, len(stages)):
         state = run.read_state() or State()
         if state.epoch < phase.epochs.stop:
             try:
-                _fit(model, run, scaled, phase, state, callbacks)
+                _fit(model, stages, run, scaled, phase, state, callbacks)
             except CheckFailed:
                 run.discard_if_empty()
                 raise
@@ -129,28 +121,28 @@ def continue_run(
     return finish(run, model, data)
 
 
-def data_of(recipe: Recipe, encoder: Encoder | None = None) -> Splits:
+def _stages(model: keras.Model) -> list[list[keras.Layer]]:
+    """Return the stages of a model, whose own `trainable` flags are forgotten."""
+    model.trainable = True
+    return surgery.stages(model)
+
+
+def data_of(recipe: Recipe, run: Run | None = None) -> Splits:
     """Load what a recipe names, with the task that its architecture leaves no choice of.
 
     Args:
         recipe: the recipe.
-        encoder: of a run that is resumed: how its table's columns became features.
+        run: that is resumed or measured: it knows how its table's columns became features, and how
+            its classes are numbered.
     """
     options = dict(recipe.data_options)
+    if run is None and recipe.fine_tuning:
+        return data_for(recipe.model, recipe.data, **options)
     row = NAMES.get(recipe.model)
     if row and row.task == "regression":
         options.setdefault("task", row.task)
-    return load_data(recipe.data, **options, encoder=encoder)
-
-
-def phases(recipe: Recipe) -> list[Phase]:
-    """Return the stretches of a recipe: the head alone, if asked for, then everything."""
-    head = range(recipe.head_epochs)
-    whole = range(recipe.head_epochs, recipe.all_epochs)
-    return [
-        *([Phase(head, recipe.head_learning_rate, "constant", True)] if head else []),
-        Phase(whole, recipe.learning_rate, recipe.schedule, False),
-    ]
+    data = load_data(recipe.data, **options, encoder=run.encoder if run else None)
+    return data.relabelled(run.config.labels) if run and recipe.keep_classes else data
 
 
 def seed_everything(seed: int) -> None:
@@ -286,6 +278,7 @@ def _build(recipe: Recipe, data: Splits, task: str) -> tuple[keras.Model, dict[s
 
 def _fit(
     model: keras.Model,
+    stages: list[list[keras.Layer]],
     run: Run,
     data: Splits,
     phase: Phase,
@@ -294,14 +287,14 @@ def _fit(
 ) -> None:
     """Train one phase from the state on disk, which every epoch renews."""
     recipe, task, classes = run.config.recipe, run.config.task, len(run.config.labels)
-    if recipe.fine_tuning:
-        head = next(layer for layer in reversed(model.layers) if layer.trainable_weights)
-        surgery.freeze(model, lambda layer: layer is head or not phase.head_only)
+    factor = recipe.rate_factor
+    shares = thaw(model, stages, phase.thawed, factor) if recipe.fine_tuning else []
     steps = math.ceil(epoch_size(data.train.targets, recipe.sampling) / recipe.batch_size)
     total = steps * len(phase.epochs)
-    compile_model(
-        model, recipe, task, optimizer(recipe, phase.learning_rate, phase.schedule, total)
+    own = optimizer(
+        recipe, phase.learning_rate, phase.schedule, total, shares if factor != 1 else ()
     )
+    compile_model(model, recipe, task, own)
     model.optimizer.build(model.trainable_variables)
     if state.epoch:
         _assign(model.variables, state.model)

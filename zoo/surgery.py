@@ -3,6 +3,8 @@
 Every function copies: the source model keeps its layers, its weights and its `trainable` flags.
 """
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from zoo.errors import InputError
 from zoo.layers import Standardize
 
 HEAD = "predictions"
+STAGE = re.compile(r"stage\d+")
 
 
 def copy(model: keras.Model, **changes: Any) -> keras.Model:
@@ -55,6 +58,26 @@ def with_head(model: keras.Model, classes: int, activation: str | None = "softma
     base = copy(model)
     head = keras.layers.Dense(classes, activation=activation, dtype="float32", name=HEAD)
     return keras.Model(base.input, head(base.layers[-1].input), name=model.name)
+
+
+def with_more_classes(model: keras.Model, added: int) -> keras.Model:
+    """Return a copy with further outputs behind its own, whose weights and logits stay.
+
+    Args:
+        model: as in `with_head`.
+        added: `int`, number of further outputs.
+
+    Raises:
+        InputError: the model ends in something else.
+    """
+    old = functional(model).layers[-1]
+    result = with_head(model, model.output_shape[-1] + added, getattr(old, "activation", None))
+    new, count = result.layers[-1], model.output_shape[-1]
+    for weight, own in zip(new.weights, old.weights, strict=False):  # there may be no bias
+        values = keras.ops.convert_to_numpy(weight).copy()
+        values[..., :count] = keras.ops.convert_to_numpy(own)
+        weight.assign(values)
+    return result
 
 
 def with_input_shape(model: keras.Model, shape: Sequence[int]) -> keras.Model:
@@ -121,6 +144,39 @@ def freeze(model: keras.Model, train: Callable[[keras.Layer], bool]) -> None:
     for layer in model._flatten_layers(include_self=False):  # those of inner models too
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
+
+
+def stages(model: keras.Model) -> list[list[keras.Layer]]:
+    """Return the layers that can learn below the head, by stage, from the input upwards.
+
+    A layer named "stageN" ends a stage; what stands between the last of them and the head is one
+    more. A model that names none is divided into at most four parts of about equally many layers.
+    The head is the last layer that can learn; batch normalization is in no stage.
+    """
+    found: list[list[keras.Layer]] = [[]]
+    named = False
+    for layer in model.layers:
+        if layer.trainable_weights and not isinstance(layer, keras.layers.BatchNormalization):
+            found[-1].append(layer)
+        if STAGE.fullmatch(layer.name):
+            named = True
+            found.append([])
+    learning = [layer for stage in found for layer in stage][:-1]
+    if not named:
+        size = max(1, math.ceil(len(learning) / 4))
+        return [learning[i : i + size] for i in range(0, len(learning), size)]
+    below = {id(layer) for layer in learning}
+    found = [[layer for layer in stage if id(layer) in below] for stage in found]
+    return [stage for stage in found if stage]
+
+
+def same_form(one: keras.Model, other: keras.Model) -> bool:
+    """Return whether two models have the same kinds of layers, with weights of the same shapes."""
+
+    def form(model: keras.Model) -> list[Any]:
+        return [(type(layer), [w.shape for w in layer.weights]) for layer in model.layers]
+
+    return form(one) == form(other) and one.output_shape == other.output_shape
 
 
 def functional(model: keras.Model) -> keras.Model:

@@ -108,9 +108,12 @@ def training_batches(
 
 
 def balanced_weights(targets: np.ndarray, classes: int) -> list[float]:
-    """Return class weights in inverse proportion to the classes' sizes, 1 on average."""
+    """Return class weights in inverse proportion to the classes' sizes, 1 on average.
+
+    Classes without examples do not count.
+    """
     counts = np.bincount(targets, minlength=classes)
-    return (len(targets) / (classes * np.maximum(counts, 1))).tolist()
+    return (len(targets) / (np.count_nonzero(counts) * np.maximum(counts, 1))).tolist()
 
 
 def _gather(examples: Examples, task: str, classes: int) -> Callable[..., Any]:

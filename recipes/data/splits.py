@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from recipes.data.encoder import Encoder
+from zoo.errors import InputError
 from zoo.registry import unknown
 
 SPLITS = ("train", "validation", "test")
@@ -92,6 +93,23 @@ class Splits:
         by_hash = np.argsort(content_hashes(self.train.inputs), kind="stable")
         chosen = [by_hash[strata[by_hash] == v][:n] for v, n in zip(values, quotas, strict=True)]
         return replace(self, train=self.train.take(np.sort(np.concatenate(chosen))))
+
+    def relabelled(self, labels: Sequence[str]) -> "Splits":
+        """Return the data with its classes numbered as in `labels`, which may name more.
+
+        Raises:
+            InputError: `labels` lacks a class of the data.
+        """
+        if tuple(labels) == self.labels:
+            return self
+        for label in self.labels:
+            if label not in labels:
+                raise InputError(f"{self.source!r} has the class {label!r}, which is not known.")
+        numbers = np.array([list(labels).index(label) for label in self.labels])
+        train, validation, test = (
+            Examples(self[name].inputs, numbers[self[name].targets]) for name in SPLITS
+        )
+        return replace(self, train=train, validation=validation, test=test, labels=tuple(labels))
 
     @property
     def features(self) -> list[str]:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes import Recipe
+from recipes.phases import Phase, phases
 from recipes.recipe import OPTIMIZERS, SCHEDULES, check, learning_rates, optimizer
-from recipes.supervised import phases
 from zoo import InputError
 from zoo.cards import Reference
 
@@ -258,11 +258,70 @@ def test_json_of_a_wrong_recipe_is_refused(text: str):
 def test_epochs_of_the_head_come_first_and_are_counted():
     full = recipe(epochs=4, head_epochs=2, learning_rate=0.1, head_learning_rate=0.2)
     assert full.all_epochs == 6
-    head, whole = phases(full)
-    assert (head.epochs, head.head_only, head.learning_rate) == (range(2), True, 0.2)
-    assert (whole.epochs, whole.head_only, whole.learning_rate) == (range(2, 6), False, 0.1)
+    head, whole = phases(full, stages=3)
+    assert (head.epochs, head.thawed, head.learning_rate) == (range(2), 0, 0.2)
+    assert (whole.epochs, whole.thawed, whole.learning_rate) == (range(2, 6), 3, 0.1)
 
 
 def test_without_epochs_of_the_head_there_is_one_phase():
-    (whole,) = phases(recipe(epochs=4))
-    assert (whole.epochs, whole.head_only) == (range(4), False)
+    (whole,) = phases(recipe(epochs=4), stages=3)
+    assert (whole.epochs, whole.thawed) == (range(4), 3)
+
+
+def test_frozen_stages_are_never_thawed():
+    whole = phases(recipe(epochs=4, head_epochs=1, strategy="frozen", fine_tuning=True), 3)
+    assert [(phase.epochs, phase.thawed) for phase in whole] == [(range(1), 0), (range(1, 5), 0)]
+
+
+@given(st.integers(1, 20), st.integers(0, 5), st.integers(0, 12))
+def test_gradual_phases_thaw_more_and_more_and_cover_every_epoch(
+    epochs: int, head_epochs: int, stages: int
+):
+    fields = {"strategy": "gradual", "fine_tuning": True}
+    found = phases(recipe(epochs=epochs, head_epochs=head_epochs, **fields), stages)
+    covered = [epoch for phase in found for epoch in phase.epochs]
+    assert covered == list(range(epochs + head_epochs))
+    thawed = [phase.thawed for phase in found]
+    assert thawed == sorted(thawed)
+    assert thawed[-1] == stages
+    lengths = [len(phase.epochs) for phase in found[bool(head_epochs) : -1]]
+    assert lengths == [1] * len(lengths)
+    if stages:
+        assert len(set(thawed)) == len(thawed)
+
+
+def test_gradual_phases_have_the_recipes_rate_and_schedule():
+    fields = {"learning_rate": 0.1, "schedule": "cosine"}
+    found = phases(recipe(epochs=3, strategy="gradual", fine_tuning=True, **fields), 2)
+    assert found == [Phase(range(1), 0.1, "cosine", 1), Phase(range(1, 3), 0.1, "cosine", 2)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"strategy": "gradul", "fine_tuning": True}, "did you mean 'gradual'"),
+        ({"strategy": "gradual"}, "'gradual' is for fine-tuning"),
+        ({"keep_classes": True}, "keep_classes is for fine-tuning"),
+        ({"stage_factor": 2.0}, "stage_factor is for fine-tuning"),
+        ({"stage_factor": 0.5, "fine_tuning": True}, "at least 1"),
+        ({"stage_factor": math.nan, "fine_tuning": True}, "at least 1"),
+        ({"stage_factor": 2.0, "strategy": "frozen", "fine_tuning": True}, "'frozen'"),
+    ],
+)
+def test_a_strategy_that_cannot_be_meant_is_refused(fields: dict[str, Any], message: str):
+    with pytest.raises(InputError, match=message):
+        recipe(**fields)
+
+
+def test_classes_are_kept_by_what_has_classes():
+    with pytest.raises(InputError, match="keep_classes is for classes, not for regression"):
+        check(recipe(keep_classes=True, fine_tuning=True), "regression", (4,))
+
+
+def test_the_factor_of_the_rate_is_the_strategys_unless_it_is_given():
+    def factor(**fields: Any) -> float:
+        return recipe(fine_tuning=True, **fields).rate_factor
+
+    assert factor() == factor(strategy="gradual") == 1.0
+    assert factor(strategy="discriminative") == 2.6
+    assert factor(strategy="gradual", stage_factor=3.0) == 3.0

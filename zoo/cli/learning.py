@@ -43,7 +43,10 @@ def train(
     download: options.Download = False,
     json: output.Json = False,
 ) -> None:
-    """Train a recipe, or an architecture on your data, from random weights."""
+    """Train a recipe, or an architecture on your data, from random weights.
+
+    The recipe of a model that was fine-tuned starts from the model it names.
+    """
     fields = options.settings(
         set_, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
     )
@@ -80,6 +83,14 @@ def finetune(
     head_epochs: Annotated[
         int | None, typer.Option(help="Epochs before, in which only the head learns.")
     ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="What learns then: all, frozen, gradual, or discriminative."),
+    ] = None,
+    keep_classes: Annotated[
+        bool,
+        typer.Option("--keep-classes", help="Keep the model's own classes beside the data's."),
+    ] = False,
     batch_size: Batch = None,
     learning_rate: Rate = None,
     seed: Seed = None,
@@ -93,6 +104,8 @@ def finetune(
         set_,
         epochs=epochs,
         head_epochs=head_epochs,
+        strategy=strategy,
+        keep_classes=keep_classes or None,
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
@@ -112,7 +125,8 @@ def finetune(
     from recipes.recipe import Recipe
     from zoo.cli.progress import Epochs as Bar
 
-    _checked(Recipe, {"model": model, "data": data, "epochs": 1, **fields})
+    first = {"model": model, "data": data, "epochs": 1, "fine_tuning": True}
+    _checked(Recipe, first | fields)
     given = data_options_for(model, **given)
     with output.progress.status(f"reading {data}"):
         splits = recipes.data_for(model, data, **given)
@@ -175,12 +189,15 @@ def reproduce(
     """Train a pretrained model's recipe again, and compare the result with its card."""
     output.start_tensorflow()
     import recipes
+    from recipes.finetuning import with_data_options
     from recipes.pretrained import recipe_of
     from zoo import cards
 
     recipe = recipe_of(name)
     if download:
         recipe = _replaced(recipe, {"data_options": {**recipe.data_options, "download": True}})
+    if recipe.fine_tuning:
+        recipe = with_data_options(recipe)
     place = out or Path("runs") / f"{name}-again"
     if _unfinished(place):
         earlier = recipes.Run(place)

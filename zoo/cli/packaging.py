@@ -9,6 +9,7 @@ import msgspec
 
 from zoo import cards
 from zoo.cli import output
+from zoo.errors import InputError
 from zoo.files import sha256_of, whole_folder
 from zoo.registry import build
 
@@ -31,12 +32,19 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
     from export.exporting import kept_samples
     from recipes.evaluation import MAIN_METRIC, measure
     from recipes.supervised import data_of
+    from zoo.surgery import same_form
 
     card = run.card
-    data = data_of(run.config.recipe, run.encoder)
+    data = data_of(run.config.recipe, run)
+    model = run.load()
+    stored = build(card.architecture, **card.arguments) if card.architecture else None
+    if stored is None or not same_form(stored, model):
+        raise InputError(
+            f"{name!r} cannot be packaged: no builder of the catalog makes its model. One that was "
+            "fine-tuned must be of the catalog, and learn from pictures of its own size."
+        )
     with whole_folder(target / name, overwrite=True) as folder:
         path = folder / WEIGHTS
-        model = run.load()
         main = MAIN_METRIC[card.task]
         before = measure(model, data.validation, card.task)
         half = _rounded(model)
@@ -47,7 +55,6 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
             _store_halved(path)
         else:
             model.save_weights(path)
-        stored = build(card.architecture, **card.arguments)
         stored.load_weights(path)
         splits = {"validation": data.validation, "test": data.test}
         metrics = [
