@@ -1,6 +1,5 @@
 """Fine-tuning: a pretrained model learns the user's own classes, without being touched itself."""
 
-import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from recipes.data import Splits
 from recipes.inputs import data_for, data_options_for
 from recipes.recipe import Recipe
 from recipes.run import Run
-from recipes.supervised import continue_run, seed_everything
+from recipes.supervised import builder_arguments, continue_run, seed_everything
 from zoo import cards, registry, surgery, weights
 from zoo.errors import InputError
 from zoo.models import load
@@ -125,8 +124,8 @@ def with_data_options(recipe: Recipe) -> Recipe:
     A run keeps them, so that it can be resumed without its source.
     """
     options = data_options_for(recipe.model, **recipe.data_options)
-    plain = msgspec.to_builtins(options, builtin_types=())  # a shape as it will be read again
-    return msgspec.structs.replace(recipe, data_options=plain)
+    read = msgspec.json.decode(msgspec.json.encode(options))  # as the run's config will be
+    return msgspec.structs.replace(recipe, data_options=read)
 
 
 def _begin(
@@ -167,16 +166,10 @@ def _short(names: list[str]) -> str:
 
 def _arguments(card: cards.Card, learner: keras.Model, task: str) -> dict[str, Any]:
     """Return what the source's builder makes such a model with; nothing where it makes none."""
-    wanted: dict[str, Any] = {"input_shape": list(learner.input_shape[1:])}
-    if task == "classification":
-        wanted["classes"] = learner.output_shape[-1]
-    elif task == "regression":
-        wanted |= {"classes": 1, "classifier_activation": None}
-    builder = registry.builder(registry.architecture(card.architecture))
-    accepted = inspect.signature(builder).parameters
-    arguments = card.arguments | {k: v for k, v in wanted.items() if k in accepted}
+    name, shape = card.architecture, learner.input_shape[1:]
+    arguments = card.arguments | builder_arguments(name, shape, task, learner.output_shape[-1])
     try:
-        built = registry.build(card.architecture, **arguments)
+        built = registry.build(name, **arguments)
     except (InputError, ValueError, TypeError):
         return {}
     return arguments if surgery.same_form(built, learner) else {}

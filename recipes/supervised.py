@@ -234,21 +234,27 @@ def _unscale_head(model: keras.Model, data: Splits) -> None:
     model.layers[-1].set_weights([kernel * deviation, bias * deviation + mean])
 
 
-def _arguments(recipe: Recipe, data: Splits, task: str) -> dict[str, Any]:
-    """Return what the builder is called with: the recipe's arguments, the rest from the data."""
-    wanted: dict[str, Any] = {"input_shape": list(data.shape)}
+def builder_arguments(name: str, shape: Sequence[int], task: str, classes: int) -> dict[str, Any]:
+    """Return what an architecture's builder is called with, for inputs of a shape and a task."""
+    wanted: dict[str, Any] = {"input_shape": list(shape)}
     if task == "classification":
-        wanted["classes"] = len(data.labels)
+        wanted["classes"] = classes
     elif task == "regression":
         wanted |= {"classes": 1, "classifier_activation": None}
+    accepted = inspect.signature(registry.builder(registry.architecture(name))).parameters
+    return {k: v for k, v in wanted.items() if k in accepted}
+
+
+def _arguments(recipe: Recipe, data: Splits, task: str) -> dict[str, Any]:
+    """Return what the builder is called with: the recipe's arguments, the rest from the data."""
+    found = builder_arguments(recipe.model, data.shape, task, len(data.labels))
     row = registry.architecture(recipe.model)
-    accepted = inspect.signature(registry.builder(row)).parameters
-    if task == "regression" and row.task != task and "classifier_activation" not in accepted:
+    if task == "regression" and row.task != task and "classifier_activation" not in found:
         raise InputError(
             f"{recipe.model!r} answers with classes; the target of {data.source!r} is a quantity. "
             "Try 'linear' or 'mlp'."
         )
-    return {k: v for k, v in wanted.items() if k in accepted} | recipe.arguments
+    return found | recipe.arguments
 
 
 def _build(recipe: Recipe, data: Splits, task: str) -> tuple[keras.Model, dict[str, Any]]:

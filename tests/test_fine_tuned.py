@@ -12,6 +12,8 @@ from PIL import Image
 
 import zoo
 from recipes import RECIPES, Recipe, Run, load_data, train
+from recipes.finetuning import with_data_options
+from recipes.supervised import data_of
 from zoo import InputError, cards
 from zoo.cli import run as zoo_command
 from zoo.cli.packaging import package
@@ -106,6 +108,12 @@ def test_training_by_name_fine_tunes(flowers: Path, packages: Path, tmp_path: Pa
         run.load_initial().get_weights()[:-2], zoo.load(RECIPE.model).get_weights(), strict=False
     ):
         np.testing.assert_array_equal(own, source)
+
+
+def test_the_size_of_the_pictures_is_the_models_own(flowers: Path, tmp_path: Path) -> None:
+    recipe = Recipe(model="lenet5-mnist", data=str(flowers), epochs=1, fine_tuning=True)
+    assert with_data_options(recipe).data_options == {"shape": [28, 28, 1]}
+    assert data_of(recipe).shape == (28, 28, 1)
 
 
 def test_a_model_that_resizes_has_no_builders_arguments(tmp_path: Path) -> None:
