@@ -15,7 +15,7 @@ from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 import zoo
 from zoo import cards
 
-# One of each publisher's preprocessing and way to end; test_applications.py holds the other networks
+# One of each publisher's preprocessing and way to end; test_applications.py holds the others
 # against theirs. The first has the size of the real pictures, the others a small one.
 NETWORKS: dict[str, tuple[str, int]] = {
     "resnet50-imagenet": ("resnet.ResNet50", 224),
