@@ -269,6 +269,11 @@ def _build(recipe: Recipe, data: Splits, task: str) -> tuple[keras.Model, dict[s
         raise InputError(
             f"{recipe.model!r} cannot be built for inputs of shape {data.shape}: {reason}"
         ) from error
+    if len(model.outputs) > 1:
+        raise InputError(
+            f"{recipe.model!r} has the outputs {', '.join(model.output)}, and a recipe trains one: "
+            "take the variant without auxiliary heads, or train all of them by Keras' own fit."
+        )
     if tuple(model.input_shape[1:]) != tuple(data.shape):
         raise InputError(
             f"{recipe.model!r} takes inputs of shape {model.input_shape[1:]}; {data.source!r} "

@@ -208,6 +208,17 @@ def test_an_architecture_that_does_not_fit_is_refused_before_a_run_is_made(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_with_further_outputs_is_refused(digits: Splits, tmp_path: Path):
+    parts = {
+        name: Examples(np.zeros((20, 80, 80, 3), "uint8"), digits[name].targets[:20])
+        for name in ("train", "validation", "test")
+    }
+    recipe = Recipe(model="googlenet_auxiliary", data="digits", epochs=1)
+    with pytest.raises(InputError, match=r"has the outputs .*auxiliary1.* without auxiliary heads"):
+        train(recipe, tmp_path / "run", data=replace(digits, **parts))
+    assert not (tmp_path / "run").exists()
+
+
 def test_pictures_too_small_for_an_architecture_are_refused(digits: Splits, tmp_path: Path):
     parts = {
         name: Examples(digits[name].inputs[:, :5, :5], digits[name].targets)

@@ -60,7 +60,9 @@ def googlenet(
         batch_norm: normalize after each convolution, which then has no bias, and leave out local
             response normalization.
         wide_kernel: side of the kernels of a module's third branch.
-        auxiliary: add the two auxiliary heads.
+        auxiliary: add the two auxiliary heads, to be trained by Keras' own `fit` with
+            `loss_weights={"predictions": 1.0, "auxiliary1": 0.3, "auxiliary2": 0.3}`;
+            `keras.Model(model.input, model.output["predictions"])` is then what is shipped.
         input_shape: `(height, width, channels)`, uint8, at least 32×32; with auxiliary heads at
             least 80×80.
         classes: number of classes.
