@@ -18,9 +18,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "googlenet_bn": _SMALL,
     "inception_v3": {"input_shape": (75, 75, 3), "classes": 10},
     "resnet18": _SMALL,
-    "resnet50": _SMALL,
+    "resnet50": _SMALL | {"blocks": (1, 2, 1, 1)},
     "resnet18_v2": _SMALL,
-    "resnet50_v2": _SMALL,
+    "resnet50_v2": _SMALL | {"blocks": (1, 2, 1, 1)},
     "wide_resnet_16_4": {"input_shape": (16, 16, 3)},
     "mobilenet_v2_half": _SMALL,
 }

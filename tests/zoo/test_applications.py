@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from lively import lively
 
 import zoo
 
@@ -35,22 +36,6 @@ def photographs(side: int) -> np.ndarray:
     return np.clip(smooth * light + rng.normal(0, 12, smooth.shape), 0, 255).astype("uint8")
 
 
-def randomize(model: keras.Model) -> None:
-    """Give every weight a value of its own, so that none can be taken for another."""
-    rng = np.random.default_rng(1)
-    values = []
-    for weight in model.weights:
-        value, kind = keras.ops.convert_to_numpy(weight), weight.path.rpartition("/")[2]
-        if kind == "moving_variance":
-            value = rng.uniform(0.5, 1.5, value.shape)
-        elif kind == "gamma":
-            value = rng.normal(1, 0.1, value.shape)
-        elif value.ndim == 1:
-            value = rng.normal(0, 0.1, value.shape)
-        values.append(value)
-    model.set_weights(values)
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in PEERS]
 )
@@ -59,14 +44,13 @@ def test_the_weights_of_keras_applications_give_their_answers(name: str) -> None
     shape = (side, side, 3)
     peer = make(weights=None, input_shape=shape, classes=10, classifier_activation=None)
     model = zoo.build(name, input_shape=shape, classes=10, classifier_activation=None, **arguments)
-    randomize(peer)
-    model.set_weights(peer.get_weights())
     images = photographs(side)
     scaled = keras.Model(model.input, model.get_layer("rescale").output)(images)
+    model.set_weights(lively(peer, np.asarray(scaled)).get_weights())
     expected = keras.ops.convert_to_numpy(peer(scaled))
     logits = keras.ops.convert_to_numpy(model(images))
     size = np.abs(expected).max()
-    assert np.abs(expected[0] - expected[1]).max() > 1e-4 * size  # it tells the pictures apart
+    assert np.abs(expected[0] - expected[1]).max() > 1e-2 * size  # it tells the pictures apart
     assert np.abs(logits - expected).max() <= 1e-5 * size
 
 
