@@ -229,4 +229,6 @@ def test_a_fetched_model_is_listed_without_a_size_and_shown_with_its_address(
     assert answer("show", "vgg16-imagenet")["weights"]["md5"] == weights.md5
     assert run(["show", "vgg16-imagenet"]) == 0
     shown = capsys.readouterr().out
-    assert all(part in shown for part in ("of unknown size", weights.url, "md5", weights.md5))
+    told = ("of unknown size", weights.url, "md5", weights.md5, "tench", "1,000 in all")
+    assert all(part in shown for part in told)
+    assert "toilet tissue" not in shown

@@ -1,5 +1,6 @@
 """`zoo list` and `zoo show`: they read the catalog and cards, and import no Keras."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -115,7 +116,7 @@ def _facts(card: cards.Card) -> list[tuple[str, str]]:
         ("task", card.task),
         ("input", f"{card.input.name}: {card.input.dtype} {shape}; {card.input.preprocessing}"),
         ("features", ", ".join(card.input.features)),
-        ("labels", ", ".join(card.labels)),
+        ("labels", _short(card.labels)),
         ("parameters", f"{card.parameters.trainable:,} + {card.parameters.non_trainable:,} fixed"),
         ("weights", f"{card.weights.file}, {size}"),
         ("address", card.weights.url or ""),
@@ -154,3 +155,9 @@ def _is_folder(name: str) -> bool:
     from pathlib import Path
 
     return Path(name).is_dir()
+
+
+def _short(labels: Sequence[str], most: int = 20) -> str:
+    """Return the labels in a line, or the first of them and how many there are."""
+    line = ", ".join(labels[:most])
+    return line if len(labels) <= most else f"{line}, … {output.size(len(labels))} in all"
