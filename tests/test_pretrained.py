@@ -28,6 +28,7 @@ FLOORS = {
     "lenet5-mnist": ("accuracy", 0.990),
     "lenet5-fashion": ("accuracy", 0.905),
     "resnet20-fashion": ("accuracy", 0.930),
+    "vit-fashion": ("accuracy", 0.900),
     "convnet-mnist": ("accuracy", 0.9628),
     "mlp-mnist5k": ("accuracy", 0.9366),
     "autoencoder-mnist": ("r2", 0.80),
