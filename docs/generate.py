@@ -6,6 +6,7 @@
 A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
+import csv
 import re
 import subprocess
 import sys
@@ -83,6 +84,27 @@ def published() -> str:
     return "\n".join(rows)
 
 
+def speed() -> str:
+    """Return the table of training speeds, from benchmarks/results/train_vision.csv."""
+    with (ROOT / "benchmarks" / "results" / "train_vision.csv").open() as file:
+        measured = {(r["model"], r["precision"], r["contender"]): r for r in csv.DictReader(file)}
+    ways = {
+        "recipe": "our recipe",
+        "keras": "Keras `fit`",
+        "torch": "PyTorch",
+        "torch-compile": "`torch.compile`",
+    }
+    rows = [
+        f"| images a second | {' | '.join(ways.values())} | our share of the peak |",
+        "|---|" + "---|" * (len(ways) + 1),
+    ]
+    for model, precision in dict.fromkeys(key[:2] for key in measured):
+        figures = [measured[model, precision, way]["images_per_second"] for way in ways]
+        share = float(measured[model, precision, "recipe"]["share_of_peak"])
+        rows.append(f"| {model}, {precision} | {' | '.join(figures)} | {share:.0%} |")
+    return "\n".join(rows)
+
+
 def tour(name: str) -> str:
     """Return a command of the tour with what it printed when it was last run."""
     words = " ".join(f'"{w}"' if "*" in w else w for w in COMMANDS[name])
@@ -109,7 +131,12 @@ def take_the_tour() -> None:
         (TOUR / f"{name}.txt").write_text("\n".join(li.rstrip() for li in text.splitlines()) + "\n")
 
 
-TABLES = {"pretrained": pretrained, "published": published, "architectures": architectures}
+TABLES = {
+    "pretrained": pretrained,
+    "published": published,
+    "architectures": architectures,
+    "speed": speed,
+}
 
 
 def generated(text: str) -> str:
