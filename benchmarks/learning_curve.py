@@ -1,6 +1,6 @@
 """What a pretrained start is worth: fine-tuning on flowers with few and with many pictures.
 
-    python benchmarks/learning_curve.py [--per-class 10 50 200 0] [--seeds 0 1 2] [--steps 240]
+    python benchmarks/learning_curve.py [--per-class 10 50 200 0] [--seeds 0 1 2] [--steps 200]
 
 Three starts: weights of ImageNet, weights of CIFAR-10, and random weights of the first one's
 architecture. For each the training split is thinned to so many pictures a class, and validation

@@ -12,62 +12,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from architectures import CLOSELY, build, nearly_alike
+from architectures import CLOSELY, PUBLISHED, build, nearly_alike
 
 import zoo
 from zoo.catalog import NAMES
 from zoo.registry import builder
-
-# Numbers of trainable parameters as they stand in the papers, the book and its course.
-PUBLISHED = {
-    "softmax": 7_850,
-    "mlp_book": 419_860,
-    "mlp_practical": 109_386,
-    "mlp_unit5": 178_110,
-    "convnet": 5_386,
-    "autoencoder": 47_854,
-    "autoencoder_deep": 80_294,
-    "lenet5_1998": 60_000,
-    "lenet5": 61_706,
-    "resnet20": 269_722,
-    "resnet32": 464_154,
-    "resnet44": 658_586,
-    "resnet56": 853_018,
-    "resnet110": 1_727_962,
-    "resnet20_b": 272_474,
-    "resnet32_b": 466_906,
-    "resnet44_b": 661_338,
-    "resnet56_b": 855_770,
-    "resnet110_b": 1_730_714,
-    "alexnet": 60_965_224,
-    "alexnet_one_group": 62_378_344,
-    "alexnet_2014": 61_100_840,
-    "vgg11": 132_863_336,
-    "vgg13": 133_047_848,
-    "vgg16": 138_357_544,
-    "vgg19": 143_667_240,
-    "googlenet": 6_998_552,
-    "googlenet_auxiliary": 13_378_280,
-    "googlenet_bn": 7_005_832,
-    "googlenet_bn_auxiliary": 13_385_816,
-    "googlenet_bn_3x3": 6_624_904,
-    "inception": 1_649_402,
-    "resnet18": 11_689_512,
-    "resnet34": 21_797_672,
-    "resnet50": 25_557_032,
-    "resnet101": 44_549_160,
-    "resnet152": 60_192_808,
-    "wide_resnet_16_4": 2_748_890,
-    "wide_resnet_28_10": 36_479_194,
-    "wide_resnet_40_2": 2_243_546,
-    "wide_resnet_40_4": 8_949_210,
-    "mobilenet_v2": 3_504_872,
-    "vit_ti4": 5_362_762,
-    "vit_ti16": 5_717_416,
-    "vit_s16": 22_050_664,
-    "vit_b16": 86_567_656,
-    "efficientnet_lite0": 4_652_008,
-}
 
 RESNET_CIFAR = {
     "stage1": (32, 32, 16),
