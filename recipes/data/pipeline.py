@@ -1,5 +1,6 @@
 """Batches as `tf.data`: every one a pure function of the seed, the epoch and its place."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from recipes.data import augmentation
 from recipes.data.augmentation import AUGMENTATIONS, INPUT_ONLY
-from recipes.data.sampling import balanced_order
+from recipes.data.sampling import balanced_order, epoch_size
 from recipes.data.splits import Examples
 from zoo.errors import InputError
 
@@ -49,7 +50,9 @@ def training_batches(
 
     Args:
         examples: inputs and targets.
-        batch_size: the last batch of an epoch may be smaller.
+        batch_size: of the largest batch. An epoch's batches are of one size, or of two that differ
+            by one: a last one of a few examples would be a step in the dark, with statistics of
+            batch normalization to match, right before the validation.
         task: as in `batches`.
         classes: number of classes.
         epochs: numbers of the epochs, such as `range(2, 10)`.
@@ -65,6 +68,9 @@ def training_batches(
     if augment and examples.inputs.ndim != 4:
         raise InputError("augmentation needs images, and these examples are rows of a table.")
 
+    size = epoch_size(examples.targets, sampling)
+    steps = math.ceil(size / batch_size)
+
     def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
         key = tf.stack([tf.cast(seed, tf.int64), epoch])
         if sampling:
@@ -76,11 +82,13 @@ def training_batches(
             )
             order.set_shape((None,))
         else:
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(len(examples), dtype=tf.int64), key
-            )
-        order = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-        return order.enumerate().map(lambda step, i: (i, tf.stack([key[0], epoch * 2**32 + step])))
+            order = tf.random.experimental.stateless_shuffle(tf.range(size, dtype=tf.int64), key)
+
+        def batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            indices = order[step * size // steps : (step + 1) * size // steps]
+            return indices, tf.stack([key[0], epoch * 2**32 + step])
+
+        return tf.data.Dataset.range(steps).map(batch)
 
     gather, targets_of = _gather(examples, task, classes), _targets(task)
     # What belongs to the input alone, such as noise, comes after a reconstruction's target is cut.
