@@ -82,15 +82,10 @@ def finetune(
     card = None
     if not isinstance(model, keras.Model):
         card = cards.read(weights.model_folder(model) / cards.FILE)
-    source = surgery.functional(model if isinstance(model, keras.Model) else load(model))
-    options: dict[str, Any] = dict(data_options or {})
-    if not isinstance(data, Splits):
-        options = data_options_for(model, **options)
-        data = data_for(model, data, **options)
     recipe = Recipe(
-        model=source.name if isinstance(model, keras.Model) else str(model),
-        data=data.source,
-        data_options=options,
+        model=model.name if isinstance(model, keras.Model) else str(model),
+        data=data.source if isinstance(data, Splits) else str(data),
+        data_options=dict(data_options or {}),
         epochs=epochs,
         fine_tuning=True,
         head_epochs=head_epochs,
@@ -101,6 +96,17 @@ def finetune(
         batch_size=batch_size,
         **settings,
     )
+    if isinstance(model, keras.Model) and recipe.arguments:
+        raise InputError(
+            f"{model.name!r} is built already: arguments are for a pretrained model or a run."
+        )
+    source = surgery.functional(
+        model if isinstance(model, keras.Model) else load(model, **recipe.arguments)
+    )
+    if not isinstance(data, Splits):
+        options = data_options_for(model, **recipe.reading)
+        data = data_for(model, data, **options)
+        recipe = msgspec.structs.replace(recipe, data=data.source, data_options=options)
     return _begin(recipe, source, card, data, out, callbacks)
 
 
@@ -112,7 +118,7 @@ def finetune_by(
 ) -> Run:
     """Fine-tune by a recipe whose model is a pretrained name or the path of a run; see `train`."""
     card = cards.read(weights.model_folder(recipe.model) / cards.FILE)
-    source = surgery.functional(load(recipe.model))
+    source = surgery.functional(load(recipe.model, **recipe.arguments))
     recipe = with_data_options(recipe)
     data = data or data_for(recipe.model, recipe.data, **recipe.data_options)
     return _begin(recipe, source, card, data, out, callbacks)
@@ -123,7 +129,7 @@ def with_data_options(recipe: Recipe) -> Recipe:
 
     A run keeps them, so that it can be resumed without its source.
     """
-    options = data_options_for(recipe.model, **recipe.data_options)
+    options = data_options_for(recipe.model, **recipe.reading)
     read = msgspec.json.decode(msgspec.json.encode(options))  # as the run's config will be
     return msgspec.structs.replace(recipe, data_options=read)
 
@@ -155,7 +161,7 @@ def _begin(
     seed_everything(recipe.seed)
     learner = _fitted(source, data, task, known, recipe.keep_classes)
     architecture = card.architecture if card else ""
-    arguments = _arguments(card, learner, task) if card and architecture else {}
+    arguments = _arguments(card, recipe.arguments, learner, task) if card and architecture else {}
     run = Run.create(out, recipe, learner, data, task, architecture, arguments)
     return continue_run(run, data, callbacks)
 
@@ -164,10 +170,20 @@ def _short(names: list[str]) -> str:
     return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if names[5:] else "")
 
 
-def _arguments(card: cards.Card, learner: keras.Model, task: str) -> dict[str, Any]:
-    """Return what the source's builder makes such a model with; nothing where it makes none."""
+def _arguments(
+    card: cards.Card, given: dict[str, Any], learner: keras.Model, task: str
+) -> dict[str, Any]:
+    """Return what the source's builder makes such a model with; nothing where it makes none.
+
+    Args:
+        card: the source's.
+        given: what the source was built with in place of its own arguments.
+        learner: the model.
+        task: of the data.
+    """
     name, shape = card.architecture, learner.input_shape[1:]
-    arguments = card.arguments | builder_arguments(name, shape, task, learner.output_shape[-1])
+    arguments = card.arguments | given
+    arguments |= builder_arguments(name, shape, task, learner.output_shape[-1])
     try:
         built = registry.build(name, **arguments)
     except (InputError, ValueError, TypeError):

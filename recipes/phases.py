@@ -64,21 +64,26 @@ def phases(recipe: Recipe, stages: int = 0) -> list[Phase]:
 
 
 def thaw(
-    model: keras.Model, stages: Sequence[Sequence[keras.Layer]], count: int, factor: float
+    model: keras.Model,
+    stages: Sequence[Sequence[keras.Layer]],
+    count: int,
+    factor: float,
+    normalization: bool = False,
 ) -> list[float]:
     """Let the head of a model and the `count` stages next to it learn, and nothing else.
 
     Args:
         model: the model.
-        stages: `surgery.stages(model)`.
+        stages: `surgery.stages(model, normalization)`.
         count: how many of them.
         factor: by which the learning rate falls from the head to the stage below it, and so on.
+        normalization: whether batch normalization learns with its stage.
 
     Returns:
         The share of the learning rate of each of `model.trainable_variables`.
     """
     frozen = {id(layer) for stage in stages[: len(stages) - count] for layer in stage}
-    surgery.freeze(model, lambda layer: id(layer) not in frozen)
+    surgery.freeze(model, lambda layer: id(layer) not in frozen, normalization)
     shares = {
         id(variable): factor**-away
         for away, stage in enumerate(reversed(stages), start=1)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -48,6 +49,8 @@ class Recipe(Frozen, frozen=True):
         data: what `load_data` takes.
         epochs: number of epochs, those with the head alone not counted.
         arguments: for the builder; shapes and classes come from the data where they are not given.
+            In fine-tuning, what the source is built with in place of its own arguments (see
+            `zoo.load`), such as {"input_shape": [128, 128, 3]} for pictures that are smaller.
         data_options: further arguments of `load_data`.
         examples: use so many training examples only, stratified; 0 for all.
         batch_size: examples in a step.
@@ -75,6 +78,8 @@ class Recipe(Frozen, frozen=True):
         patience: stop after so many epochs without a better validation; 0 to train to the end.
         keep: "best" keeps the weights of the best validation, "last" those of the last epoch.
         fine_tuning: the model's weights are a start: batch normalization is kept still.
+        train_normalization: it learns in fine-tuning, too, after the epochs of the head alone: for
+            pictures unlike the source's, in batches of 32 or more.
         head_epochs: epochs in which only the head learns, before what the strategy says does.
         head_learning_rate: the learning rate of those.
         strategy: what learns in the `epochs` of fine-tuning: "all"; "frozen", the head alone;
@@ -111,6 +116,7 @@ class Recipe(Frozen, frozen=True):
     patience: int = 0
     keep: str = "best"
     fine_tuning: bool = False
+    train_normalization: bool = False
     head_epochs: int = 0
     head_learning_rate: float = 1e-3
     strategy: str = "all"
@@ -154,6 +160,7 @@ class Recipe(Frozen, frozen=True):
             (self.strategy != "all", f"the strategy {self.strategy!r} is"),
             (self.stage_factor, "stage_factor is"),
             (self.keep_classes, "keep_classes is"),
+            (self.train_normalization, "train_normalization is"),
         ):
             if asked and not self.fine_tuning:
                 raise InputError(f"{what} for fine-tuning, and this recipe trains from nothing.")
@@ -161,6 +168,13 @@ class Recipe(Frozen, frozen=True):
             raise InputError(f"stage_factor must be at least 1, not {self.stage_factor}.")
         if self.stage_factor and self.strategy == "frozen":
             raise InputError("stage_factor has no stages to slow down with the strategy 'frozen'.")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Arguments of `load_data`: in fine-tuning, pictures come as the source is built for."""
+        if self.fine_tuning and "input_shape" in self.arguments:
+            return {"shape": tuple(self.arguments["input_shape"]), **self.data_options}
+        return self.data_options
 
     @property
     def all_epochs(self) -> int:

@@ -106,7 +106,7 @@ def continue_run(
     if recipe.precision != "float32":
         model = surgery.with_precision(initial, recipe.precision)
     scaled = standardized_targets(data)
-    stages = _stages(model) if recipe.fine_tuning else []
+    stages = _stages(model, recipe.train_normalization) if recipe.fine_tuning else []
     for phase in phases(recipe, len(stages)):
         state = run.read_state() or State()
         if state.epoch < phase.epochs.stop:
@@ -121,10 +121,10 @@ def continue_run(
     return finish(run, model, data)
 
 
-def _stages(model: keras.Model) -> list[list[keras.Layer]]:
+def _stages(model: keras.Model, normalization: bool) -> list[list[keras.Layer]]:
     """Return the stages of a model, whose own `trainable` flags are forgotten."""
     model.trainable = True
-    return surgery.stages(model)
+    return surgery.stages(model, normalization)
 
 
 def data_of(recipe: Recipe, run: Run | None = None) -> Splits:
@@ -135,7 +135,7 @@ def data_of(recipe: Recipe, run: Run | None = None) -> Splits:
         run: that is resumed or measured: it knows how its table's columns became features, and how
             its classes are numbered.
     """
-    options = dict(recipe.data_options)
+    options = dict(recipe.reading)
     if run is None and recipe.fine_tuning:
         return data_for(recipe.model, recipe.data, **options)
     row = NAMES.get(recipe.model)
@@ -299,7 +299,9 @@ def _fit(
     """Train one phase from the state on disk, which every epoch renews."""
     recipe, task, classes = run.config.recipe, run.config.task, len(run.config.labels)
     factor = recipe.rate_factor
-    shares = thaw(model, stages, phase.thawed, factor) if recipe.fine_tuning else []
+    shares = []
+    if recipe.fine_tuning:
+        shares = thaw(model, stages, phase.thawed, factor, recipe.train_normalization)
     steps = math.ceil(epoch_size(data.train.targets, recipe.sampling) / recipe.batch_size)
     total = steps * len(phase.epochs)
     own = optimizer(

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import cards, foreign, weights
 from zoo.errors import InputError
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _STAGE = re.compile(r"stage\d+|pooled|code")
 
 
-def load(name: str | os.PathLike[str], *, classes: int | None = None) -> "keras.Model":
+def load(
+    name: str | os.PathLike[str], *, classes: int | None = None, **arguments: Any
+) -> "keras.Model":
     """Load a pretrained model, or the model of a run.
 
     The weights' hash is checked before a byte of them is read. Weights that do not come with this
@@ -26,13 +28,16 @@ def load(name: str | os.PathLike[str], *, classes: int | None = None) -> "keras.
         name: `str`, a name of `zoo.list_models(pretrained=True)`, or the path of a run.
         classes: `int`, gives the pretrained features a new, random head for so many classes.
             Default `None`: the model as it was trained.
+        **arguments: for the builder, in place of those that the model was trained with: another
+            `input_shape`, `include_top=False`, `classifier_activation=None`, another dropout.
 
     Returns:
         A functional `keras.Model` that takes raw inputs (uint8 images, physical units).
 
     Raises:
-        InputError: an unknown name, a damaged card or weight file, weights that cannot be fetched,
-            or `classes` on a model whose head cannot be exchanged.
+        InputError: an unknown name, a damaged card or weight file, weights that cannot be fetched
+            or that do not fit a model with these arguments, or `classes` on a model whose head
+            cannot be exchanged.
 
     Example:
         >>> import zoo
@@ -41,6 +46,8 @@ def load(name: str | os.PathLike[str], *, classes: int | None = None) -> "keras.
         (None, 10)
         >>> zoo.load("lenet5-mnist", classes=5).output_shape
         (None, 5)
+        >>> zoo.load("resnet20-fashion", input_shape=(64, 64, 1), include_top=False).output_shape
+        (None, 64)
     """
     folder = weights.model_folder(name)
     card = cards.read(folder / cards.FILE)
@@ -53,11 +60,32 @@ def load(name: str | os.PathLike[str], *, classes: int | None = None) -> "keras.
             foreign.load_weights(model, path, card.weights.form)
         else:
             model.load_weights(path)
+    if arguments:
+        model = _built_with(arguments, model, card)
     if classes is None:
         return model
     from zoo.surgery import with_head
 
     return with_head(model, classes)
+
+
+def _built_with(arguments: dict[str, Any], model: "keras.Model", card: cards.Card) -> "keras.Model":
+    """Return a model that the card's builder makes with other arguments, with the same weights."""
+    words = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    if not card.architecture:
+        raise InputError(f"{card.name!r} cannot be built with {words}: no builder makes its model.")
+    try:
+        result = build(card.architecture, **{**card.arguments, **arguments})
+    except (TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{card.name!r} cannot be built with {words}: {reason}") from error
+    values = model.get_weights()
+    if arguments.get("include_top") is False:  # the head's weights are the last
+        values = values[: len(result.weights)]
+    if [w.shape for w in result.weights] != [v.shape for v in values]:
+        raise InputError(f"the weights of {card.name!r} do not fit a model with {words}.")
+    result.set_weights(values)
+    return result
 
 
 def load_file(path: Path) -> "keras.Model":

@@ -133,30 +133,40 @@ def with_precision(model: keras.Model, policy: str) -> keras.Model:
     return copy(model, clone_function=change)
 
 
-def freeze(model: keras.Model, train: Callable[[keras.Layer], bool]) -> None:
-    """Set `trainable` of every layer that has weights; batch normalization is always frozen.
+def freeze(
+    model: keras.Model, train: Callable[[keras.Layer], bool], normalization: bool = False
+) -> None:
+    """Set `trainable` of every layer that has weights.
 
-    A frozen `BatchNormalization` also keeps its moving statistics and uses them, which is what
-    fine-tuning on few examples needs.
+    Args:
+        model: the model.
+        train: layer -> whether it learns.
+        normalization: whether batch normalization may learn, too. A frozen `BatchNormalization`
+            keeps its moving statistics and uses them, which is what fine-tuning on few examples
+            needs.
     """
     for layer in model.layers:
         layer.trainable = train(layer)
+    if normalization:
+        return
     for layer in model._flatten_layers(include_self=False):  # those of inner models too
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
 
 
-def stages(model: keras.Model) -> list[list[keras.Layer]]:
+def stages(model: keras.Model, normalization: bool = False) -> list[list[keras.Layer]]:
     """Return the layers that can learn below the head, by stage, from the input upwards.
 
     A layer named "stageN" ends a stage; what stands between the last of them and the head is one
     more. A model that names none is divided into at most four parts of about equally many layers.
-    The head is the last layer that can learn; batch normalization is in no stage.
+    The head is the last layer that can learn; batch normalization is in a stage only with
+    `normalization`.
     """
     found: list[list[keras.Layer]] = [[]]
     named = False
     for layer in model.layers:
-        if layer.trainable_weights and not isinstance(layer, keras.layers.BatchNormalization):
+        still = isinstance(layer, keras.layers.BatchNormalization) and not normalization
+        if layer.trainable_weights and not still:
             found[-1].append(layer)
         if STAGE.fullmatch(layer.name):
             named = True

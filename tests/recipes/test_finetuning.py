@@ -283,6 +283,28 @@ def test_the_size_of_a_folders_pictures_can_be_named(
     assert run.load().input_shape == (None, 20, 24, 1)
 
 
+def test_the_source_is_built_for_the_size_that_is_asked_for(
+    stripes: Path, tmp_path: Path, lenet: keras.Model
+):
+    # Filters need no size, and so the weights of a convolutional model fit every one.
+    arguments = {"input_shape": [20, 20, 1]}
+    run = finetune(
+        "resnet20-fashion",
+        stripes,
+        tmp_path / "run",
+        epochs=1,
+        head_epochs=0,
+        arguments=arguments,
+    )
+    model = run.load()
+    assert model.input_shape == (None, 20, 20, 1)
+    assert not any(isinstance(layer, keras.layers.Resizing) for layer in model.layers)
+    assert run.card.architecture == "resnet20"
+    assert run.card.arguments["input_shape"] == [20, 20, 1]
+    with pytest.raises(InputError, match="is built already"):
+        finetune(lenet, stripes, tmp_path / "other", arguments=arguments)
+
+
 def test_a_table_with_a_quantity_is_learned(tmp_path: Path):
     recipe = Recipe(
         model="mlp",

@@ -181,6 +181,16 @@ def test_batches_keep_order_and_all_examples(fifty: Examples):
     np.testing.assert_array_equal(hot, np.eye(10)[fifty.targets])
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"), [(49, [12, 12, 12, 13]), (50, [12, 13, 12, 13]), (48, [16] * 3), (5, [5])]
+)
+def test_an_epoch_ends_with_no_small_batch(numbered: Examples, size: int, expected: list[int]):
+    some = numbered.take(np.arange(size))
+    found = [y[:, 0] for _, y in learned(some, range(3, 4), task="regression")]
+    assert [len(y) for y in found] == expected
+    assert sorted(np.concatenate(found)) == list(range(size))
+
+
 def test_an_epoch_is_the_same_however_it_is_reached(fifty: Examples):
     for augment in ({}, STRENGTHS):
         through = learned(fifty, range(3), augment=augment)

@@ -70,6 +70,10 @@ def test_a_model_that_names_no_stages_is_divided():
     assert surgery.stages(zoo.build("softmax")) == []
 
 
+def test_batch_normalization_is_in_its_stage_where_it_learns(deep: keras.Model):
+    assert [len(stage) for stage in surgery.stages(deep, normalization=True)] == [2, 2, 2]
+
+
 def test_the_layers_of_a_residual_stage_end_with_it():
     stages = surgery.stages(zoo.build("resnet20"))
     assert len(stages) == 3
@@ -101,6 +105,27 @@ def test_frozen_features_stay_as_they_are(deep: keras.Model, few_digits: Splits,
         callbacks=[moved],
     )
     assert moved.layers == [{"predictions"}] * 3
+
+
+def test_batch_normalization_learns_with_its_stage_where_it_is_asked_to(
+    deep: keras.Model, few_digits: Splits, tmp_path: Path
+):
+    moved = Moved()
+    run = finetune(
+        deep,
+        few_digits,
+        tmp_path / "run",
+        epochs=2,
+        head_epochs=1,
+        strategy="gradual",
+        train_normalization=True,
+        keep="last",
+        callbacks=[moved],
+    )
+    last = {"predictions", "dense3", "batch_norm3", "dense2", "batch_norm2"}
+    assert moved.layers == [{"predictions"}, last, last | {"dense1", "batch_norm1"}]
+    mean, own = (m.get_layer("batch_norm1").get_weights()[2] for m in (run.load(), deep))
+    assert (mean != own).any()
 
 
 def test_gradual_thaws_a_stage_more_in_each_epoch(

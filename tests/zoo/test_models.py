@@ -46,6 +46,48 @@ def test_a_folder_with_a_card_is_loaded(
     assert np.array_equal(loaded(pictures), model(pictures))
 
 
+def test_a_model_is_built_with_other_arguments_around_the_same_weights(
+    packed: Path, model: keras.Model, pictures: np.ndarray
+) -> None:
+    features = keras.Model(model.input, model.layers[-1].input)
+    headless = zoo.load(packed, include_top=False)
+    np.testing.assert_array_equal(headless(pictures), features(pictures))
+    assert zoo.load(packed, activation="relu", classes=5).output_shape == (None, 5)
+
+
+def test_a_convolutional_model_is_built_for_larger_pictures() -> None:
+    own = zoo.load("resnet20-fashion")
+    large = zoo.load("resnet20-fashion", input_shape=(40, 60, 1), classifier_activation=None)
+    assert large.input_shape == (None, 40, 60, 1)
+    assert large.layers[-1].activation is keras.activations.linear
+    for ours, theirs in zip(large.weights, own.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            {"input_shape": (40, 40, 1)},
+            "the weights of 'lenet5-mnist' do not fit a model with input_shape",
+        ),
+        ({"depth": 5}, "cannot be built with depth=5: "),
+        ({"input_shape": (4,)}, r"cannot be built with input_shape=\(4,\): "),
+    ],
+)
+def test_arguments_that_the_weights_do_not_fit_are_refused(
+    packed: Path, arguments: dict[str, object], told: str
+) -> None:
+    with pytest.raises(zoo.InputError, match=told):
+        zoo.load(packed, **arguments)
+
+
+def test_a_model_without_a_builder_takes_no_arguments(packed: Path) -> None:
+    recorded(packed, architecture="")
+    with pytest.raises(zoo.InputError):
+        zoo.load(packed, include_top=False)
+
+
 def test_a_folder_in_the_working_directory_is_loaded(
     packed: Path, model: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

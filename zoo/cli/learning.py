@@ -125,9 +125,8 @@ def finetune(
     from recipes.recipe import Recipe
     from zoo.cli.progress import Epochs as Bar
 
-    first = {"model": model, "data": data, "epochs": 1, "fine_tuning": True}
-    _checked(Recipe, first | fields)
-    given = data_options_for(model, **given)
+    first = {"model": model, "data": data, "epochs": 1, "fine_tuning": True, "data_options": given}
+    given = data_options_for(model, **_checked(Recipe, first | fields).reading)
     with output.progress.status(f"reading {data}"):
         splits = recipes.data_for(model, data, **given)
     options.report_skipped(splits)
