@@ -9,8 +9,8 @@ number of steps, however few its pictures are: an epoch goes round them until it
 batches. The weights of the last epoch are measured, so nothing is chosen; validation is thinned to
 what Keras needs to run.
 
-Pictures are read at `--size`. A start that was trained on larger ones is built for that size, where
-its weights fit it; one that was trained on smaller ones gets a layer that resizes.
+Pictures are read at `--size`. A start that was trained on larger ones is built for that size; one
+that was trained on smaller ones gets a layer that resizes.
 
 Writes `benchmarks/results/learning_curve.csv`, a row for each start, number of pictures, strategy
 and seed, and `learning_curve.png` beside it. What is in the table already is not trained again. A
@@ -65,18 +65,6 @@ def repeated(data: Splits) -> Splits:
     return replace(data, train=data.train.take(np.tile(np.arange(count), times)))
 
 
-def source(name: str, shape: tuple[int, ...]) -> "str | keras.Model":
-    """Return a start for pictures of a shape: built for it where it was trained on larger ones."""
-    card, own = zoo.card(name), zoo.load(name)
-    if shape[0] >= own.input_shape[1]:
-        return name
-    model = zoo.build(card.architecture, **{**card.arguments, "input_shape": shape})
-    if [w.shape for w in model.weights] != [w.shape for w in own.weights]:
-        return name
-    model.set_weights(own.get_weights())
-    return model
-
-
 def trained(
     start: str, architecture: str, data: Splits, strategy: str, seed: int, steps: int, out: Path
 ) -> Run:
@@ -94,10 +82,12 @@ def trained(
             **common,
         )
         return train(recipe, out, data=pictures)
+    larger = zoo.card(start).input.shape[0] > data.shape[0]
     return finetune(
-        source(start, data.shape),
+        start,
         pictures,
         out,
+        arguments={"input_shape": data.shape} if larger else {},
         epochs=epochs,
         head_epochs=head,
         learning_rate=1e-3,

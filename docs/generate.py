@@ -6,7 +6,6 @@
 A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
-import csv
 import re
 import subprocess
 import sys
@@ -14,12 +13,15 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pandas as pd
+
 import zoo
 from zoo.catalog import ROWS
 from zoo.cli.output import figure, size
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
 TOUR = ROOT / "docs" / "tour"
 
 COMMANDS = {
@@ -86,8 +88,8 @@ def published() -> str:
 
 def speed() -> str:
     """Return the table of training speeds, from benchmarks/results/train_vision.csv."""
-    with (ROOT / "benchmarks" / "results" / "train_vision.csv").open() as file:
-        measured = {(r["model"], r["precision"], r["contender"]): r for r in csv.DictReader(file)}
+    table = pd.read_csv(RESULTS / "train_vision.csv")
+    measured = table.set_index(["model", "precision", "contender"])
     ways = {
         "recipe": "our recipe",
         "keras": "Keras `fit`",
@@ -98,10 +100,46 @@ def speed() -> str:
         f"| images a second | {' | '.join(ways.values())} | our share of the peak |",
         "|---|" + "---|" * (len(ways) + 1),
     ]
-    for model, precision in dict.fromkeys(key[:2] for key in measured):
-        figures = [measured[model, precision, way]["images_per_second"] for way in ways]
-        share = float(measured[model, precision, "recipe"]["share_of_peak"])
+    for model, precision in dict.fromkeys(key[:2] for key in measured.index):
+        found = measured.loc[model, precision]
+        figures = [f"{found.loc[way, 'images_per_second']:.1f}" for way in ways]
+        share = found.loc["recipe", "share_of_peak"]
         rows.append(f"| {model}, {precision} | {' | '.join(figures)} | {share:.0%} |")
+    return "\n".join(rows)
+
+
+def imbalance() -> str:
+    """Return the table of ways to learn from unbalanced classes, each against "none"."""
+    table = pd.read_csv(RESULTS / "imbalance.csv")
+    recalls = [name for name in table if name.startswith("recall ")]  # the rarest class comes last
+    rows = [
+        f"| method | balanced accuracy, {table['seed'].nunique()} seeds | against none | "
+        f"recall of the commonest class ({recalls[0][7:]}) | of the rarest ({recalls[-1][7:]}) |",
+        "|---|---|---|---|---|",
+    ]
+    by_seed = table.pivot_table("balanced_accuracy", "seed", "method")
+    for method, found in table.groupby("method", sort=False):
+        gains = 100 * (by_seed[method] - by_seed["none"])
+        gain = "" if method == "none" else f"{gains.mean():+.1f} ± {gains.std():.1f} points"
+        balanced = 100 * found["balanced_accuracy"]
+        common, rare = (f"{100 * found[recalls[end]].mean():.1f} %" for end in (0, -1))
+        rows.append(
+            f"| {method} | {balanced.mean():.1f} ± {balanced.std():.1f} % | {gain} | {common} | "
+            f"{rare} |"
+        )
+    return "\n".join(rows)
+
+
+def learning_curve() -> str:
+    """Return the table of fine-tuning with few and many pictures: a row for each start."""
+    table = pd.read_csv(RESULTS / "learning_curve.csv")
+    found = table.pivot_table("accuracy", ["start", "strategy"], "per_class", sort=False)
+    rows = [
+        f"| start | strategy | {' | '.join(f'{n} a class' for n in found.columns)} |",
+        "|---|---|" + "---|" * len(found.columns),
+    ]
+    for (start, strategy), values in found.iterrows():
+        rows.append(f"| {start} | {strategy} | {' | '.join(f'{100 * v:.1f} %' for v in values)} |")
     return "\n".join(rows)
 
 
@@ -136,6 +174,8 @@ TABLES = {
     "published": published,
     "architectures": architectures,
     "speed": speed,
+    "imbalance": imbalance,
+    "learning_curve": learning_curve,
 }
 
 
