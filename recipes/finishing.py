@@ -11,7 +11,7 @@ from recipes.data import Examples, Splits
 from recipes.evaluation import MAIN_METRIC, answers, figures
 from recipes.plots import plot_confusion, plot_history
 from recipes.recipe import Recipe
-from recipes.run import Run, State, commit, hardware
+from recipes.run import Run, State, hardware
 from zoo import cards
 from zoo.files import sha256_of, whole_file
 from zoo.layers import Standardize
@@ -96,7 +96,7 @@ def _card(
             best_epoch=state.kept_epoch,
             seconds=round(state.seconds, 1),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=commit(),
+            commit=config.commit,
             hardware=hardware(),
             versions=config.versions,
         ),

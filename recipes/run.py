@@ -66,6 +66,7 @@ class Config(Frozen, frozen=True):
         initial_sha256: hash of `initial.keras`, checked before it is loaded.
         command: the command line that started it.
         versions: of Python and the packages that compute.
+        commit: of the recipe's source tree, as it was then.
     """
 
     recipe: Recipe
@@ -79,6 +80,7 @@ class Config(Frozen, frozen=True):
     initial_sha256: str
     command: str
     versions: dict[str, str]
+    commit: str = ""
 
 
 @dataclass
@@ -168,6 +170,7 @@ class Run:
             initial_sha256=sha256_of(path / "initial.keras"),
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             versions=versions(),
+            commit=commit(),
         )
         if data.encoder:
             _write_json(path / "encoder.json", data.encoder)
