@@ -27,7 +27,8 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
     """Write `target/NAME/card.json` and `target/NAME/model.weights.h5`.
 
     The weights are stored in half precision where the validation metric stays the same. Every
-    figure of the card is measured on the weights as they are stored.
+    figure of the card is measured on the weights as they are stored. A model that learned from
+    mirrored pictures is also measured with them, as test-time augmentation.
     """
     from export.exporting import kept_samples
     from recipes.evaluation import MAIN_METRIC, measure
@@ -57,11 +58,14 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
             model.save_weights(path)
         stored.load_weights(path)
         splits = {"validation": data.validation, "test": data.test}
+        mirrored = card.task == "classification" and "flip" in run.config.recipe.augment
         metrics = [
             cards.Metric(name=key, split=split, value=value, examples=len(examples))
             for split, examples in splits.items()
+            for augment in ("", "flip")[: 1 + mirrored]
             for key, value in sorted(
-                measure(stored, examples, card.task).items(), key=lambda item: item[0] != main
+                measure(stored, examples, card.task, augment).items(),
+                key=lambda item: item[0] != main,
             )
         ]
         samples = kept_samples(run.path, card.task)
