@@ -168,7 +168,7 @@ class Run:
                 fingerprint=data.fingerprint,
             ),
             initial_sha256=sha256_of(path / "initial.keras"),
-            command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            command=shlex.join(map(_without_place, sys.argv)),
             versions=versions(),
             commit=commit(),
         )
@@ -306,6 +306,11 @@ def hardware() -> str:
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
     return f"{model}, {os.cpu_count()} cores"
+
+
+def _without_place(word: str) -> str:
+    """Return a word of a command; of an absolute path the last part: a card travels."""
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def commit() -> str:

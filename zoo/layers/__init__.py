@@ -2,6 +2,7 @@
 
 from zoo.layers.batch_normalization import BatchNormalization
 from zoo.layers.convolution import conv, conv_bn, depthwise_bn, inverted_residual, normalized
+from zoo.layers.gelu import Gelu
 from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import IMAGENET, raw_input
 from zoo.layers.local_response import LocalResponseNormalization
@@ -12,6 +13,7 @@ __all__ = [
     "IMAGENET",
     "BatchNormalization",
     "ClassToken",
+    "Gelu",
     "LearnedPositions",
     "LocalResponseNormalization",
     "Standardize",

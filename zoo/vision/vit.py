@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import keras
 from keras import KerasTensor, layers
 
-from zoo.layers import ClassToken, LearnedPositions, predictions, raw_input
+from zoo.layers import ClassToken, Gelu, LearnedPositions, predictions, raw_input
 
 _EPSILON = 1e-6
 
@@ -89,12 +89,7 @@ def _block(
     x = layers.Add(name=f"{name}_add")([x, y])
     y = layers.LayerNormalization(epsilon=_EPSILON, name=f"{name}_norm2")(x)
     y = layers.Dense(mlp_width, name=f"{name}_mlp1")(y)
-    y = layers.Activation(_gelu, name=f"{name}_gelu")(y)
+    y = Gelu(name=f"{name}_gelu")(y)
     y = layers.Dense(width, name=f"{name}_mlp2")(y)
     y = layers.Dropout(dropout, name=f"{name}_dropout2")(y)
     return layers.Add(name=name)([x, y])
-
-
-@keras.saving.register_keras_serializable(package="zoo", name="gelu_tanh")
-def _gelu(x: KerasTensor) -> KerasTensor:
-    return keras.activations.gelu(x, approximate=True)
