@@ -97,21 +97,6 @@ RECIPES = {
             source="zalandoresearch/fashion-mnist, ResNet-18 (self-reported)",
         ),
     ),
-    "resnet20-cifar10": Recipe(
-        model="resnet20",
-        data="cifar10",
-        optimizer="sgd",
-        learning_rate=0.1,
-        schedule="one_cycle",
-        epochs=60,
-        augment={"crop": 4, "flip": 0.5},
-        weight_decay=5e-3,
-        precision="mixed_bfloat16",
-        keep="last",
-        reference=Reference(
-            metric="accuracy", value=0.9125, source="He et al. 2015, Table 6 (not through a JPEG)"
-        ),
-    ),
     "vit-fashion": Recipe(
         model="vit",
         data="fashion_mnist",
