@@ -97,6 +97,17 @@ RECIPES = {
             source="zalandoresearch/fashion-mnist, ResNet-18 (self-reported)",
         ),
     ),
+    "inception-cifar10": Recipe(
+        model="inception_half",
+        data="cifar10",
+        optimizer="sgd",
+        learning_rate=0.1,
+        schedule="one_cycle",
+        epochs=30,
+        augment={"crop": 4, "flip": 0.5},
+        weight_decay=5e-3,
+        precision="mixed_bfloat16",
+    ),
     "vit-fashion": Recipe(
         model="vit",
         data="fashion_mnist",

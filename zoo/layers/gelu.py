@@ -17,7 +17,7 @@ class Gelu(keras.layers.Layer):
     *Gaussian Error Linear Units (GELUs)*, Hendrycks & Gimpel 2016,
     https://arxiv.org/abs/1606.08415, section 2
 
-    TensorFlow computes it in eight passes over the activations, and its gradient in more. In
+    TensorFlow passes over the activations once for each operation in it, and in its gradient. In
     training, XLA makes one pass of each, and the backward one starts from the input alone.
     Inference, export and every other backend take `keras.activations.gelu`.
 
@@ -45,19 +45,19 @@ class Gelu(keras.layers.Layer):
 def _fused() -> Callable[[Any], Any]:
     import tensorflow as tf
 
-    def half_open(x: Any) -> tuple[Any, Any]:
-        """Return x in float32 and its tanh: eight bits would be lost in the cube."""
+    def with_tanh(x: Any) -> tuple[Any, Any]:
+        """Return x in float32, in which its cube keeps its digits, and the tanh of the formula."""
         x = tf.cast(x, "float32")
         return x, tf.tanh(_SCALE * (x + _CUBIC * x * x * x))
 
     @tf.function(jit_compile=True, autograph=False)
     def forward(inputs: Any) -> Any:
-        x, tanh = half_open(inputs)
+        x, tanh = with_tanh(inputs)
         return tf.cast(0.5 * x * (1 + tanh), inputs.dtype)
 
     @tf.function(jit_compile=True, autograph=False)
     def backward(inputs: Any, upstream: Any) -> Any:
-        x, tanh = half_open(inputs)
+        x, tanh = with_tanh(inputs)
         slope = _SCALE * (1 + 3 * _CUBIC * x * x)
         slope = 0.5 * (1 + tanh + x * (1 - tanh * tanh) * slope)
         return tf.cast(tf.cast(upstream, "float32") * slope, inputs.dtype)
