@@ -36,10 +36,17 @@ def _shifted(images: np.ndarray) -> Iterator[np.ndarray]:
         yield framed[:, row : row + height, column : column + width]
 
 
+def _mirrored_and_shifted(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Return the images and their mirror images, each also moved."""
+    for view in _mirrored(images):
+        yield from _shifted(view)
+
+
 # Test-time augmentation: images -> all their views, whose probabilities are averaged.
 TEST_TIME: dict[str, Callable[[np.ndarray], Iterator[np.ndarray]]] = {
     "flip": _mirrored,
     "shift": _shifted,
+    "flip+shift": _mirrored_and_shifted,
 }
 _AT_ONCE = 4096
 
@@ -61,7 +68,8 @@ def evaluate(
         split: "train", "validation", "test", or "all" of them together.
         task: of a `keras.Model`; default "classification" if its data has labels.
         augment: "flip" or "shift" answers for a picture with the mean of the probabilities of it
-            and its mirror image, or of it and its four translations by a pixel; "" looks once.
+            and its mirror image, or of it and its four translations by a pixel; "flip+shift" with
+            that of all ten; "" looks once.
         **data_options: for `load_data`.
 
     Returns:

@@ -173,7 +173,7 @@ class Recipe(Frozen, frozen=True):
     def reading(self) -> dict[str, Any]:
         """Arguments of `load_data`: in fine-tuning, pictures come as the source is built for."""
         if self.fine_tuning and "input_shape" in self.arguments:
-            return {"shape": tuple(self.arguments["input_shape"]), **self.data_options}
+            return {"shape": self.arguments["input_shape"], **self.data_options}
         return self.data_options
 
     @property

@@ -30,7 +30,7 @@ RECIPE = Recipe(
     batch_size=16,
     learning_rate=2e-3,
     strategy="discriminative",
-    augment={"flip": 0.1},
+    augment={"flip": 0.1, "crop": 1},
 )
 
 
@@ -88,7 +88,8 @@ def test_a_recipe_that_fine_tunes_becomes_a_packaged_model(
     assert card.dataset.source == card.recipe["data"] == "flowers"
     assert {report.quantization for report in card.exports} >= {"float32", "int8"}
     names = ["accuracy", "balanced_accuracy", "cross_entropy"]
-    names += [f"{name} (flip)" for name in names]  # it learned from mirrored pictures
+    # It learned from pictures that were mirrored and moved.
+    names = [f"{name}{views}" for views in ("", " (flip)", " (flip+shift)") for name in names]
     assert [(m.split, m.name) for m in card.metrics] == [
         (split, name) for split in ("validation", "test") for name in names
     ]

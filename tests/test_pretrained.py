@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 import zoo
 from recipes import RECIPES, evaluate
 from recipes.data.named import SOURCES
+from recipes.evaluation import TEST_TIME
 from zoo import cards
 from zoo.cli import run
 from zoo.registry import architecture
@@ -107,8 +108,9 @@ def test_the_metrics_of_images_come_out_again(name: str, data_dir) -> None:
 def _compare(name: str) -> None:
     expected = {m.name: m.value for m in zoo.card(name).metrics if m.split == "test"}
     found = evaluate(name)
-    if "accuracy (flip)" in expected:
-        found |= evaluate(name, augment="flip")
+    for augment in TEST_TIME:
+        if f"accuracy ({augment})" in expected:
+            found |= evaluate(name, augment=augment)
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 

@@ -35,7 +35,7 @@ def read_image(path: str | os.PathLike[str], shape: Sequence[int]) -> np.ndarray
     Raises:
         InputError: the file is missing, no picture, or damaged.
     """
-    return _fit(_open(path), shape)
+    return _fit(_open(path), _checked(shape))
 
 
 def _open(path: str | os.PathLike[str]) -> Image.Image:
@@ -55,11 +55,22 @@ def _open(path: str | os.PathLike[str]) -> Image.Image:
         raise InputError(f"{path} is too large a picture: {error}") from None
 
 
+def _checked(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape as a tuple, if pictures can have it."""
+    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
+    if len(sizes) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in sizes):
+        raise InputError(
+            f"the shape of pictures is height, width and channels, such as (64, 64, 3), not "
+            f"{shape!r}"
+        )
+    if sizes[2] not in (1, 3):
+        raise InputError(f"pictures have 1 or 3 channels; a model with {sizes[2]} cannot read one.")
+    return sizes
+
+
 def _fit(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
     """Bring a picture to a shape."""
     height, width, channels = shape
-    if channels not in (1, 3):
-        raise InputError(f"pictures have 1 or 3 channels; a model with {channels} cannot read one.")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -88,7 +99,7 @@ def image_folder(
         InputError: fewer than two classes, a class with too few pictures to divide, or, if
             `strict`, a file that cannot be read.
     """
-    shape = tuple(shape or SHAPE)
+    shape = _checked(SHAPE if shape is None else shape)
     roots = {_GIVEN[p.name.lower()]: p for p in _folders(folder) if p.name.lower() in _GIVEN}
     if 0 not in roots:  # these names are classes then, or there are none of them
         roots = {0: folder}

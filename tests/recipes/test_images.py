@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -261,6 +262,13 @@ def test_a_class_without_training_pictures_is_refused(pictures: Pictures, tmp_pa
     pictures({"a": 4, "b": 4, "never": 4}, "set/test")
     with pytest.raises(InputError, match="never"):
         load_data(tmp_path / "set", shape=(10, 12, 3))
+
+
+@pytest.mark.parametrize("shape", [64, "64", (), (64, 64), (64, 64, 3, 1), (0, 64, 3), (8, 8.5, 3)])
+def test_a_shape_that_no_picture_has_is_refused(pictures: Pictures, shape: Any):
+    folder = pictures({"a": 3, "b": 3})
+    with pytest.raises(InputError, match="height, width and channels, such as"):
+        load_data(folder, shape=shape)
 
 
 def broken(folder: Path) -> list[str]:

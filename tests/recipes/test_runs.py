@@ -190,6 +190,23 @@ def test_no_other_part_is_kept(short_run: Run):
         short_run.samples("validation")
 
 
+def test_a_card_tells_how_its_run_was_begun(
+    few_digits: Splits, brief: Brief, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class SourceChanges(keras.callbacks.Callback):
+        def on_train_end(self, logs: Any = None) -> None:
+            monkeypatch.setattr("recipes.run.commit", lambda: "of its end")
+
+    monkeypatch.setattr("recipes.run.commit", lambda: "of its start")
+    words = [str(tmp_path / "bin" / "zoo"), "train", "mlp", "--out", str(tmp_path / "my run")]
+    monkeypatch.setattr("sys.argv", [*words, "--data", "a/relative place"])
+    run = train(brief(epochs=1), tmp_path / "run", data=few_digits, callbacks=[SourceChanges()])
+    training = run.card.training
+    assert training.commit == "of its start"
+    # No place of this machine is in a card, which travels.
+    assert training.command == "zoo train mlp --out 'my run' --data 'a/relative place'"
+
+
 def test_a_folder_that_is_taken_is_refused(short_run: Run, few_digits: Splits, brief: Brief):
     before = sha256_of(short_run.path)
     with pytest.raises(InputError, match="exists already"):

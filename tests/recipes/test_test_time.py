@@ -18,8 +18,11 @@ def untrained() -> keras.Model:
 
 def views(name: str, images: np.ndarray) -> list[np.ndarray]:
     """Return the views of `name`, made in another way than the table makes them."""
+    mirrored = np.flip(images, 2)
     if name == "flip":
-        return [images, np.flip(images, 2)]
+        return [images, mirrored]
+    if name == "flip+shift":
+        return views("shift", images) + views("shift", mirrored)
     down, right = np.roll(images, 1, 1), np.roll(images, 1, 2)
     down[:, 0], right[:, :, 0] = images[:, 1], images[:, :, 1]
     up, left = np.roll(images, -1, 1), np.roll(images, -1, 2)

@@ -82,10 +82,10 @@ def test_arguments_that_the_weights_do_not_fit_are_refused(
         zoo.load(packed, **arguments)
 
 
-def test_a_model_without_a_builder_takes_no_arguments(packed: Path) -> None:
-    recorded(packed, architecture="")
-    with pytest.raises(zoo.InputError):
-        zoo.load(packed, include_top=False)
+def test_a_model_without_a_builder_takes_no_arguments(model: keras.Model, pack: Packer) -> None:
+    folder = pack(model, file="model.keras")
+    with pytest.raises(zoo.InputError, match="no builder makes its model"):
+        zoo.load(folder, include_top=False)
 
 
 def test_a_folder_in_the_working_directory_is_loaded(

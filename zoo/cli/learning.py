@@ -144,7 +144,7 @@ def evaluate(
     data: options.Data = None,
     split: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
     augment: Annotated[
-        str, typer.Option(help="Test-time augmentation of pictures: flip or shift.")
+        str, typer.Option(help="Test-time augmentation of pictures: flip, shift or flip+shift.")
     ] = "",
     target: options.Target = None,
     task: options.Task = None,

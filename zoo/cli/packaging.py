@@ -28,7 +28,8 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
 
     The weights are stored in half precision where the validation metric stays the same. Every
     figure of the card is measured on the weights as they are stored. A model that learned from
-    mirrored pictures is also measured with them, as test-time augmentation.
+    mirrored pictures is also measured with them, as test-time augmentation; one that learned from
+    moved ones as well, with both.
     """
     from export.exporting import kept_samples
     from recipes.evaluation import MAIN_METRIC, measure
@@ -58,11 +59,11 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
             model.save_weights(path)
         stored.load_weights(path)
         splits = {"validation": data.validation, "test": data.test}
-        mirrored = card.task == "classification" and "flip" in run.config.recipe.augment
+        views = _views(run.config.recipe.augment) if card.task == "classification" else []
         metrics = [
             cards.Metric(name=key, split=split, value=value, examples=len(examples))
             for split, examples in splits.items()
-            for augment in ("", "flip")[: 1 + mirrored]
+            for augment in ("", *views)
             for key, value in sorted(
                 measure(stored, examples, card.task, augment).items(),
                 key=lambda item: item[0] != main,
@@ -81,6 +82,13 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
         )
         cards.write(result, folder / cards.FILE)
     return result
+
+
+def _views(augment: dict[str, float]) -> list[str]:
+    """Return the test-time augmentations whose views the model has learned from."""
+    if "flip" not in augment:
+        return []
+    return ["flip", "flip+shift"] if "crop" in augment else ["flip"]
 
 
 def parity_of(
