@@ -25,6 +25,7 @@ def load_data(
     strict: bool = False,
     download: bool = False,
     encoder: Encoder | None = None,
+    validation: int = 0,
 ) -> Splits:
     """Load a data set, divided into train, validation and test.
 
@@ -43,6 +44,8 @@ def load_data(
         strict: raise at a broken picture or a row without target; default: leave it out and name
             it in `Splits.skipped`.
         encoder: of the run whose model shall read a table: its columns, medians and categories.
+        validation: about so many examples choose among models, and the rest of the validation
+            split is learned from: for a last training, when all is chosen. 0 for all of them.
         download: allow a named set to be downloaded. Nothing is downloaded unless this is set.
 
     Returns:
@@ -57,6 +60,8 @@ def load_data(
         >>> data.shape, data.labels, data.sizes["test"]
         ((4,), ('setosa', 'versicolor', 'virginica'), 23)
     """
+    if not isinstance(validation, int) or validation < 0:
+        raise InputError(f"validation is a number of examples, 0 for all, not {validation!r}.")
     path = Path(source)
     if (target or drop) and (str(source) in SOURCES or path.is_dir()):
         raise InputError(
@@ -68,11 +73,13 @@ def load_data(
                 f"{str(source)!r} is a data set's name, and there is a file or folder of that name "
                 f"too: say ./{source} for yours."
             )
-        return named(str(source), download, shape)
-    if path.is_dir():
-        return image_folder(path, shape, strict)
-    if path.is_file() and path.suffix.lower() in {".csv", ".tsv"}:
-        return table(path, target, task, drop, strict, encoder=encoder)
-    if path.exists():
+        data = named(str(source), download, shape)
+    elif path.is_dir():
+        data = image_folder(path, shape, strict)
+    elif path.is_file() and path.suffix.lower() in {".csv", ".tsv"}:
+        data = table(path, target, task, drop, strict, encoder=encoder)
+    elif path.exists():
         raise InputError(f"{path} is neither a folder of pictures nor a .csv or .tsv file.")
-    raise unknown(str(source), SOURCES, "file, folder or data set")
+    else:
+        raise unknown(str(source), SOURCES, "file, folder or data set")
+    return data.validated_by(validation)

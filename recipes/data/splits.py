@@ -41,6 +41,14 @@ class Examples:
             inputs[start : start + len(part)] = self.inputs[part]
         return Examples(inputs, self.targets[indices])
 
+    def joined(self, others: "Examples") -> "Examples":
+        """Return these examples and then the others; in a file, if these are mapped from one."""
+        size = (len(self) + len(others), *self.inputs.shape[1:])
+        in_file = isinstance(self.inputs, np.memmap)
+        inputs = mapped(size) if in_file else np.empty(size, self.inputs.dtype)
+        inputs[: len(self)], inputs[len(self) :] = self.inputs, others.inputs
+        return Examples(inputs, np.concatenate([self.targets, others.targets]))
+
 
 @dataclass(frozen=True, eq=False)
 class Splits:
@@ -94,6 +102,19 @@ class Splits:
         chosen = [by_hash[strata[by_hash] == v][:n] for v, n in zip(values, quotas, strict=True)]
         return replace(self, train=self.train.take(np.sort(np.concatenate(chosen))))
 
+    def validated_by(self, examples: int) -> "Splits":
+        """Return the data with about so many validation examples; the rest joins training.
+
+        They are stratified, and what has the same content stays together. 0 for all.
+        """
+        whole = self.validation
+        if not examples or examples >= len(whole):
+            return self
+        strata = strata_of(whole.targets, self.task)
+        rest, kept = divide(content_hashes(whole.inputs), strata, [examples / len(whole)])
+        joined = self.train.joined(whole.take(rest))
+        return replace(self, train=joined, validation=whole.take(kept))
+
     def relabelled(self, labels: Sequence[str]) -> "Splits":
         """Return the data with its classes numbered as in `labels`, which may name more.
 
@@ -139,9 +160,7 @@ class Splits:
     def __getitem__(self, split: str) -> Examples:
         """Return "train", "validation" or "test", or "all" of them in this order."""
         if split == "all":
-            parts = [self[name] for name in SPLITS]
-            inputs, targets = ([getattr(p, a) for p in parts] for a in ("inputs", "targets"))
-            return Examples(np.concatenate(inputs), np.concatenate(targets))
+            return self.train.joined(self.validation).joined(self.test)
         if split not in SPLITS:
             raise unknown(split, [*SPLITS, "all"], "split")
         return getattr(self, split)

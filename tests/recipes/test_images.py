@@ -391,13 +391,15 @@ def test_loading_leaves_the_warning_filters_as_they_were(pictures: Pictures):
     assert list(warnings.filters) == before
 
 
+@pytest.mark.parametrize("validation", [0, 2])
 def test_a_set_too_large_for_memory_goes_to_a_mapped_file(
-    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch, validation: int
 ):
     folder = pictures({"a": 10, "b": 10})
-    in_memory = load_data(folder, shape=(10, 12, 3))
+    in_memory = load_data(folder, shape=(10, 12, 3), validation=validation)
     monkeypatch.setattr("recipes.data.images._IN_MEMORY", 1)
-    mapped = load_data(folder, shape=(10, 12, 3))
+    mapped = load_data(folder, shape=(10, 12, 3), validation=validation)
+    assert isinstance(mapped.train.inputs, np.memmap)
     assert mapped.fingerprint == in_memory.fingerprint
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,11 @@ def divided(drawn: list[tuple[int, int]], fractions: list[float]) -> list[np.nda
 
 def contents_of(data: Splits, split: str) -> set[bytes]:
     return {row.tobytes() for row in data[split].inputs}
+
+
+def whole_arrays(data: Splits) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and targets of all splits together."""
+    return data["all"].inputs, data["all"].targets
 
 
 @given(examples, shares)
@@ -174,6 +180,33 @@ def test_an_unknown_split_is_answered_with_the_nearest(digits: Splits):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(InputError, match="'digits'"):
         load_data("digit")
+
+
+@pytest.mark.parametrize("name", ["iris", "diabetes"])
+def test_what_validation_does_not_need_is_learned_from(name: str):
+    whole, data = load_data(name), load_data(name, validation=12)
+    assert data.sizes["validation"] == pytest.approx(12, abs=2)
+    assert contents_of(data, "validation") < contents_of(whole, "validation")
+    moved = contents_of(whole, "validation") - contents_of(data, "validation")
+    assert contents_of(data, "train") == contents_of(whole, "train") | moved
+    assert contents_of(data, "test") == contents_of(whole, "test")
+    target_of = {x.tobytes(): y for x, y in zip(*whole_arrays(whole), strict=True)}
+    assert all(target_of[x.tobytes()] == y for x, y in zip(*whole_arrays(data), strict=True))
+    assert not contents_of(data, "train") & contents_of(data, "validation")
+    if name == "iris":
+        assert np.bincount(data.validation.targets).tolist() == [4, 4, 4]
+
+
+def test_more_validation_than_there_is_changes_nothing():
+    whole = load_data("iris")
+    assert load_data("iris", validation=10**6).fingerprint == whole.fingerprint
+    assert load_data("iris", validation=0).fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize("validation", [-1, 0.5, "many"])
+def test_validation_is_a_number_of_examples(validation: Any):
+    with pytest.raises(InputError, match="a number of examples"):
+        load_data("iris", validation=validation)
 
 
 @pytest.mark.slow
