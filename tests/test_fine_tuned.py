@@ -69,13 +69,28 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def full_disk(*args: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
 @pytest.mark.slow
 def test_a_recipe_that_fine_tunes_becomes_a_packaged_model(
-    flowers: Path, packages: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flowers: Path,
+    packages: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "again"
     call = ["reproduce", NAME, "--out", str(out), "--package", str(packages), "--json"]
-    assert zoo_command(call) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("zoo.cli.packaging.parity_of", full_disk)
+        assert zoo_command(call) != 0
+    assert not (packages / NAME).exists()
+    finished = Run(out).card.training.finished
+    capsys.readouterr()
+    assert zoo_command(call) == 0  # and what was trained is not trained again
+    assert Run(out).card.training.finished == finished
     first = json.loads(capsys.readouterr().out)
     assert first["name"] == NAME
     assert first["card"]["value"] == pytest.approx(first["again"]["value"], abs=1e-3)

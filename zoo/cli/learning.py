@@ -200,7 +200,8 @@ def reproduce(
     place = out or Path("runs") / f"{name}-again"
     if _unfinished(place):
         earlier = recipes.Run(place)
-        if earlier.finished or earlier.config.recipe != recipe:
+        done = earlier.finished and not package  # what could not be packaged still can be
+        if done or earlier.config.recipe != recipe:
             raise InputError(f"{place} holds another run: name another place (--out).")
     run = recipes.train(
         recipe, place, data=loaded(recipe), resume=_unfinished(place), callbacks=[_bar(recipe)]
