@@ -45,12 +45,18 @@ def pretrained() -> str:
         published = ""
         if reference:
             published = f"{figure(reference.metric, reference.value)} ({reference.source})"
+        measured = [
+            m for m in card.metrics if m.split == "test" and m.name.split(" (")[0] == metric.name
+        ]  # once plainly, and once for each test-time augmentation
+        values = ", ".join(
+            figure(metric.name, m.value) + m.name.removeprefix(metric.name) for m in measured
+        )
         small = [r for r in card.exports if r.quantization in ("int8", "dynamic")]
         lost = {r.quantization: (r.reference or 0) - (r.value or 0) for r in small}
         best = min(small, key=lambda r: (100 * lost[r.quantization] > 1, r.bytes))
         rows.append(
             f"| `{name}` | {size(card.parameters.trainable + card.parameters.non_trainable)} | "
-            f"{metric.name} {figure(metric.name, metric.value)} of {size(metric.examples)} | "
+            f"{metric.name} {values} of {size(metric.examples)} | "
             f"{published} | {best.quantization}: {size(best.bytes)} bytes, "
             f"{best.metric} {figure(best.metric, best.value)}, "
             f"{best.milliseconds:.3f} ms ({best.reference_milliseconds:.2f} by `tf.function`) |"
@@ -100,8 +106,8 @@ def speed() -> str:
         f"| images a second | {' | '.join(ways.values())} | our share of the peak |",
         "|---|" + "---|" * (len(ways) + 1),
     ]
-    for model, precision in dict.fromkeys(key[:2] for key in measured.index):
-        found = measured.loc[model, precision]
+    for (model, precision), found in measured.groupby(["model", "precision"], sort=False):
+        found = found.droplevel(["model", "precision"])
         figures = [f"{found.loc[way, 'images_per_second']:.1f}" for way in ways]
         share = found.loc["recipe", "share_of_peak"]
         rows.append(f"| {model}, {precision} | {' | '.join(figures)} | {share:.0%} |")
