@@ -30,6 +30,7 @@ FLOORS = {
     "lenet5-fashion": ("accuracy", 0.905),
     "resnet20-fashion": ("accuracy", 0.930),
     "inception-cifar10": ("accuracy (flip)", 0.880),
+    "efficientnet_lite0-flowers": ("accuracy", 0.810),
     "vit-fashion": ("accuracy", 0.900),
     "convnet-mnist": ("accuracy", 0.9628),
     "mlp-mnist5k": ("accuracy", 0.9366),

@@ -26,7 +26,7 @@ WEIGHTS = "model.weights.h5"
 def package(run: "Run", name: str, target: Path) -> cards.Card:
     """Write `target/NAME/card.json` and `target/NAME/model.weights.h5`.
 
-    The weights are stored in half precision where the validation metric stays the same. Every
+    The weights are stored in half precision where validation stays the same to a thousandth. Every
     figure of the card is measured on the weights as they are stored. A model that learned from
     mirrored pictures is also measured with them, as test-time augmentation; one that learned from
     moved ones as well, with both.
@@ -51,7 +51,9 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
         before = measure(model, data.validation, card.task)
         half = _rounded(model)
         after = measure(half, data.validation, card.task)
-        if math.isclose(before[main], after[main], rel_tol=1e-6, abs_tol=1e-9):
+        # An accuracy would jump by whole examples.
+        smooth = "cross_entropy" if card.task == "classification" else main
+        if math.isclose(before[smooth], after[smooth], rel_tol=1e-3):
             model = half
             half.save_weights(path)
             _store_halved(path)
