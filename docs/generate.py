@@ -33,6 +33,7 @@ COMMANDS = {
 
 def pretrained() -> str:
     """Return the table of the packaged models."""
+    caveats: dict[str, list[str]] = {}
     rows = [
         "| model | parameters | test metric | published | smallest LiteRT file within one point |",
         "|---|---|---|---|---|",
@@ -48,6 +49,8 @@ def pretrained() -> str:
         measured = [
             m for m in card.metrics if m.split == "test" and m.name.split(" (")[0] == metric.name
         ]  # once plainly, and once for each test-time augmentation
+        if card.dataset.caveat:
+            caveats.setdefault(f"{card.dataset.source}: {card.dataset.caveat}", []).append(name)
         values = ", ".join(
             figure(metric.name, m.value) + m.name.removeprefix(metric.name) for m in measured
         )
@@ -61,7 +64,10 @@ def pretrained() -> str:
             f"{best.metric} {figure(best.metric, best.value)}, "
             f"{best.milliseconds:.3f} ms ({best.reference_milliseconds:.2f} by `tf.function`) |"
         )
-    return "\n".join(rows)
+    notes = [
+        f"- {caveat} ({', '.join(f'`{n}`' for n in names)})" for caveat, names in caveats.items()
+    ]
+    return "\n".join([*rows, "", "What to know of the data behind these figures:", "", *notes])
 
 
 def architectures() -> str:

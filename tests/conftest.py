@@ -29,12 +29,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def data_dir() -> Path:
-    """The folder with the prepared TensorFlow Datasets."""
-    folder = os.environ.get("ZOO_DATA_DIR")
-    if not folder:
-        pytest.skip("ZOO_DATA_DIR is not set: the prepared data sets are not here")
-    return Path(folder)
+def needs() -> Callable[[str], None]:
+    """Return a function that skips the test where the named data set is not here."""
+
+    def needed(name: str) -> None:
+        folder = os.environ.get("ZOO_DATA_DIR")
+        if not folder:
+            pytest.skip("ZOO_DATA_DIR is not set: the prepared data sets are not here")
+        places = (Path(folder) / name, Path(folder).parent / "images" / name)
+        if not any(place.is_dir() for place in places):
+            pytest.skip(f"the data set {name!r} is not in ZOO_DATA_DIR")
+
+    return needed
 
 
 @pytest.fixture(scope="session")

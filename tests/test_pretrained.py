@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 import zoo
-from recipes import RECIPES, evaluate
+from recipes import RECIPES, Recipe, evaluate
 from recipes.data.named import SOURCES
 from recipes.evaluation import TEST_TIME
+from recipes.finetuning import with_data_options
 from zoo import cards
 from zoo.cli import run
 from zoo.registry import architecture
@@ -74,8 +76,14 @@ def test_the_card_fits_model_and_recipe(name: str) -> None:
               for weights in (model.trainable_weights, model.non_trainable_weights)]  # fmt: skip
     assert counts == [card.parameters.trainable, card.parameters.non_trainable]
     assert card.labels == [] or len(card.labels) == model.output_shape[-1]
-    assert card.recipe["data"] == RECIPES[name].data == card.dataset.source
-    assert card.recipe["epochs"] == RECIPES[name].epochs
+    recipe = RECIPES[name]
+    assert card.dataset.source == recipe.data
+    assert card.reference == recipe.reference
+    fields = msgspec.to_builtins(with_data_options(recipe) if recipe.fine_tuning else recipe)
+    usual = msgspec.to_builtins(Recipe(model="", data="", epochs=1))
+    del fields["reference"]
+    assert set(card.recipe) <= set(fields)
+    assert fields == {key: card.recipe.get(key, usual[key]) for key in fields}
     assert card.dataset.license == SOURCES[card.dataset.source].license
     assert name in card.training.command
     assert card.training.commit
@@ -99,6 +107,12 @@ def test_the_card_reaches_its_promise(name: str) -> None:
     assert 100 * best <= 1.0
 
 
+def test_eight_bits_make_a_resnet_fast_and_keep_its_answers() -> None:
+    [report] = [r for r in zoo.card("resnet20-fashion").exports if r.quantization == "int8"]
+    assert report.reference - report.value <= 0.01
+    assert report.reference_milliseconds >= 10 * report.milliseconds
+
+
 @pytest.mark.parametrize("name", sorted(n for n in FLOORS if RECIPES[n].data in TABLES))
 def test_the_metrics_of_a_table_come_out_again(name: str) -> None:
     _compare(name)
@@ -106,7 +120,8 @@ def test_the_metrics_of_a_table_come_out_again(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(n for n in FLOORS if RECIPES[n].data not in TABLES))
-def test_the_metrics_of_images_come_out_again(name: str, data_dir) -> None:
+def test_the_metrics_of_images_come_out_again(name: str, needs: Callable[[str], None]) -> None:
+    needs(RECIPES[name].data)
     _compare(name)
 
 

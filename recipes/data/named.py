@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from recipes.data.images import image_folder
 from recipes.data.splits import Examples, Splits, content_hashes, divide, strata_of
 from zoo.errors import InputError
 from zoo.weights import offline
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,17 @@ def _tfds(name: str, download: bool, shape: Sequence[int] | None) -> Splits:
         preprocessing="none",
         version=str(builder.info.version),
         license=SOURCES[name].license,
-        caveat=SOURCES[name].caveat,
+        caveat="the pictures of this copy passed through a lossy JPEG" if _lossy(builder) else "",
     )
+
+
+def _lossy(builder: "tfds.core.DatasetBuilder") -> bool:
+    """Return whether a prepared set keeps its pictures as JPEG; the original sets are PNG."""
+    import tensorflow_datasets as tfds
+
+    encoded = {"image": tfds.decode.SkipDecoding()}
+    first = next(iter(builder.as_dataset(split="train[:1]", decoders=encoded)))
+    return first["image"].numpy().startswith(b"\xff\xd8")
 
 
 def _sklearn(name: str, download: bool, shape: Sequence[int] | None) -> Splits:
@@ -125,12 +138,7 @@ def _sklearn(name: str, download: bool, shape: Sequence[int] | None) -> Splits:
 SOURCES = {
     "mnist": Source(_tfds, "none stated"),
     "fashion_mnist": Source(_tfds, "MIT"),
-    "cifar10": Source(
-        _tfds,
-        "none stated",
-        "some prepared copies of this set passed through a lossy JPEG; the fingerprint tells "
-        "which copy was used",
-    ),
+    "cifar10": Source(_tfds, "none stated"),
     "flowers": Source(
         _folder, "none stated", "five classes of photographs of flowers; some labels are wrong"
     ),

@@ -1,6 +1,7 @@
 """The division by content, and the sets that have names."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,8 @@ def test_validation_is_a_number_of_examples(validation: Any):
 
 
 @pytest.mark.slow
-def test_mnist_keeps_its_own_test_set(data_dir: Path):
+def test_mnist_keeps_its_own_test_set(needs: Callable[[str], None]):
+    needs("mnist")
     data = load_data("mnist")
     assert data.sizes["test"] == 10_000
     assert data.sizes["train"] + data.sizes["validation"] == 60_000
@@ -219,6 +221,15 @@ def test_mnist_keeps_its_own_test_set(data_dir: Path):
     assert not contents_of(data, "train") & contents_of(data, "validation")
     counts = np.bincount(data.train.targets) + np.bincount(data.validation.targets)
     np.testing.assert_allclose(np.bincount(data.validation.targets), counts / 12, atol=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "lossy"), [("cifar10", True), ("fashion_mnist", False)])
+def test_a_copy_that_passed_through_a_jpeg_says_so(
+    name: str, lossy: bool, needs: Callable[[str], None]
+):
+    needs(name)
+    assert ("JPEG" in load_data(name).caveat) == lossy
 
 
 def test_a_set_that_is_not_there_is_named_with_the_ways_to_get_it(

@@ -59,6 +59,34 @@ PUBLISHED = {
     "efficientnet_lite0": 4_652_008,
 }
 
+# The same with the statistics of batch normalization, which Keras counts and the papers do not.
+TOTALS = {
+    "googlenet_bn": 7_020_392,
+    "googlenet_bn_auxiliary": 13_400_888,
+    "googlenet_bn_3x3": 6_639_464,
+    "inception_v3": 23_851_784,
+    "resnet18": 11_699_112,
+    "resnet34": 21_814_696,
+    "resnet50": 25_610_152,
+    "resnet101": 44_654_504,
+    "resnet152": 60_344_232,
+    "resnet20": 271_098,
+    "resnet32": 466_426,
+    "resnet44": 661_754,
+    "resnet56": 857_082,
+    "resnet110": 1_736_058,
+    "resnet20_b": 274_042,
+    "resnet32_b": 469_370,
+    "resnet44_b": 664_698,
+    "resnet56_b": 860_026,
+    "resnet110_b": 1_739_002,
+    "wide_resnet_16_4": 2_752_506,
+    "wide_resnet_28_10": 36_497_146,
+    "wide_resnet_40_2": 2_248_954,
+    "wide_resnet_40_4": 8_959_994,
+    "mobilenet_v2": 3_538_984,
+}
+
 _SMALL = {"input_shape": (64, 64, 3), "classes": 10}
 
 # What a name is built with where its own size would only cost time.

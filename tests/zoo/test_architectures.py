@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from architectures import CLOSELY, PUBLISHED, build, nearly_alike
+from architectures import CLOSELY, PUBLISHED, TOTALS, build, nearly_alike
 
 import zoo
 from zoo.catalog import NAMES
@@ -178,6 +178,8 @@ def test_the_number_of_parameters_is_the_published_one(name: str) -> None:
     assert count(model.trainable_weights) == variant.trainable
     assert count(model.non_trainable_weights) == variant.non_trainable
     assert variant.trainable == PUBLISHED.get(name, variant.trainable)
+    total = variant.trainable + variant.non_trainable
+    assert total == TOTALS.get(name, total)
 
 
 @every_architecture
