@@ -6,7 +6,7 @@ Random uint8 pictures of 32×32×3, batches of 128, ten classes; SGD with moment
 networks, AdamW for the transformer; float32 and bfloat16. The contenders:
 
 - `recipe`: `recipes.train` itself, with its pipeline, crop and flip, and its deterministic ops;
-- `keras`: `fit` with the same model, where `keras.layers.BatchNormalization` stands for the zoo's;
+- `keras`: `fit` with the same model, where Keras' own batch normalization and GELU stand for ours;
 - `keras-xla` (only if asked for): the same with `jit_compile`, as Keras chooses by itself;
 - `torch` and `torch-compile`: the twins in `torch_models.py`.
 
@@ -59,7 +59,7 @@ from recipes.run import hardware
 from recipes.supervised import compile_model, recipe_batches
 from zoo import registry, surgery
 from zoo.files import whole_file
-from zoo.layers import BatchNormalization
+from zoo.layers import BatchNormalization, Gelu
 
 HERE = Path(__file__).parent
 BATCH, CLASSES, SHAPE = 128, 10, (32, 32, 3)
@@ -183,7 +183,12 @@ def run_keras(name: str, precision: str, xla: bool = False) -> None:
     recipe = case.recipe(name, precision)
     own = registry.build(name, input_shape=SHAPE, classes=CLASSES, **case.arguments)
 
+    def gelu(x: keras.KerasTensor) -> keras.KerasTensor:
+        return keras.activations.gelu(x, approximate=True)
+
     def plain(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, Gelu):
+            return keras.layers.Activation(gelu, name=layer.name)
         known = type(layer) is BatchNormalization
         kind = keras.layers.BatchNormalization if known else type(layer)
         return kind.from_config(layer.get_config())
