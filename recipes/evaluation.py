@@ -92,14 +92,22 @@ def evaluate(
         folder = weights.model_folder(model)
         card = cards.read(folder / cards.FILE)
         network = load(model)
-        if data is None and split == "test" and (folder / "samples.npz").is_file():
-            return measure(network, Run(folder).samples("test"), card.task, augment)
+        plain = data is None and split == "test" and task is None and not data_options
+        if plain and (folder / "samples.npz").is_file():
+            run = Run(folder)
+            kept = run.samples("test")
+            if len(kept) == run.config.dataset.examples["test"]:  # of large pictures, only some are
+                return measure(network, kept, card.task, augment)
     else:
         network = model
     if not isinstance(data, Splits):
         if task not in (None, "reconstruction"):
             data_options.setdefault("task", task)
         data = data_for(model, data, **data_options)
+    if len(network.outputs) > 1:
+        raise InputError(
+            f"{network.name!r} has {len(network.outputs)} outputs; measure one of them."
+        )
     if data.shape != tuple(network.input_shape[1:]):
         raise InputError(
             f"the model takes inputs of shape {network.input_shape[1:]}; {data.source!r} holds "
@@ -110,9 +118,10 @@ def evaluate(
         known = list(card.labels) if card and card.labels else list(data.labels)
         strange = [label for label in data.labels if label not in known]
         if strange or len(known) != network.output_shape[-1]:
+            among = f", and among them {', '.join(map(repr, strange[:5]))}" if strange else ""
             raise InputError(
                 f"the model knows {network.output_shape[-1]} classes; {data.source!r} has "
-                f"{len(data.labels)}, and among them {', '.join(map(repr, strange[:5]))}."
+                f"{len(data.labels)}{among}."
             )
         data = data.relabelled(known)
     return measure(network, data[split], task, augment)
@@ -134,15 +143,15 @@ def answers(model: "keras.Model", inputs: np.ndarray, augment: str = "") -> np.n
     Raises:
         InputError: there is no test-time augmentation of this name.
     """
-    if augment:
-        if augment not in TEST_TIME:
-            raise unknown(augment, TEST_TIME, "test-time augmentation")
-        means = []
-        for start in range(0, len(inputs), _AT_ONCE):  # the views need memory
-            views = TEST_TIME[augment](inputs[start : start + _AT_ONCE])
-            means.append(np.mean([answers(model, view) for view in views], axis=0))
-        return np.concatenate(means)
-    return np.asarray(model.predict(inputs, batch_size=256, verbose=0), "float32")
+    if augment and augment not in TEST_TIME:
+        raise unknown(augment, TEST_TIME, "test-time augmentation")
+    means = []
+    for start in range(0, len(inputs), _AT_ONCE):  # Keras copies what it is given
+        part = np.asarray(inputs[start : start + _AT_ONCE])
+        views = TEST_TIME[augment](part) if augment else [part]
+        outputs = [model.predict(view, batch_size=256, verbose=0) for view in views]
+        means.append(np.mean(outputs, axis=0, dtype="float32"))
+    return np.concatenate(means)
 
 
 def figures(outputs: np.ndarray, examples: Examples, task: str) -> dict[str, float]:

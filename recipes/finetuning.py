@@ -213,7 +213,7 @@ def _fitted(
         return learner
     if task == "regression":
         return surgery.with_head(learner, 1, None)
-    if known and known == list(data.labels):
+    if known and known == list(data.labels) and learner.output_shape == (None, len(known)):
         return learner  # the same classes: what the head knows of them is worth keeping
     if keep_classes:
         return surgery.with_more_classes(learner, len(data.labels) - len(known))

@@ -30,10 +30,10 @@ def finish(run: Run, model: keras.Model, data: Splits) -> Run:
     """
     state, config = run.read_state() or State(), run.config
     model.trainable = True
-    plot_history(state.history, run.path / "learning_curve.png")
     splits = {"validation": data.validation, "test": data.test}
     outputs = {name: answers(model, split.inputs) for name, split in splits.items()}
     metrics = {name: figures(outputs[name], splits[name], config.task) for name in splits}
+    plot_history(state.history, run.path / "learning_curve.png")
     if config.labels:
         path = run.path / "confusion_matrix.png"
         plot_confusion(outputs["test"], data.test.targets, config.labels, path)

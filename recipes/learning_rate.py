@@ -11,7 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recipes.data import Splits
-from recipes.recipe import Recipe, optimizer
+from recipes.data.sampling import epoch_size
+from recipes.recipe import Recipe, check, optimizer
 from recipes.supervised import (
     compile_model,
     data_of,
@@ -128,10 +129,12 @@ def lr_find(
     data = data or data_of(recipe)
     data = standardized_targets(data.limited(recipe.examples))
     model, task, _ = fresh_model(recipe, data)
+    check(recipe, task, data.shape)
     if recipe.precision != "float32":
         model = surgery.with_precision(model, recipe.precision)
     compile_model(model, recipe, task, optimizer(recipe, lowest, "constant", steps))
-    epochs = math.ceil(steps / math.ceil(len(data.train) / recipe.batch_size))
+    examples = epoch_size(data.train.targets, recipe.sampling)
+    epochs = math.ceil(steps / math.ceil(examples / recipe.batch_size))
     test = _RangeTest(np.geomspace(lowest, highest, steps))
     model.fit(
         recipe_batches(recipe, data, task, range(epochs)),

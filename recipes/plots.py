@@ -8,16 +8,26 @@ from sklearn import metrics as sk
 
 from zoo.files import whole_file
 
+_NAMED = 100  # classes that a confusion matrix has the room to name
+
 
 def plot_confusion(outputs: np.ndarray, targets: np.ndarray, labels: list[str], path: Path) -> None:
     """Draw the confusion matrix of some outputs as a PNG."""
     decisions = outputs.argmax(axis=-1)
     matrix = sk.confusion_matrix(targets, decisions, labels=range(len(labels)))
-    figure = Figure(figsize=(2.5 + 0.5 * len(labels), 2 + 0.5 * len(labels)), layout="constrained")
+    side = 0.5 * len(labels) if len(labels) <= _NAMED else 10
+    figure = Figure(figsize=(2.5 + side, 2 + side), layout="constrained")
     axes = figure.add_subplot()
-    sk.ConfusionMatrixDisplay(matrix, display_labels=labels).plot(
-        ax=axes, cmap="Blues", colorbar=False, xticks_rotation=90, include_values=len(labels) <= 25
-    )
+    if len(labels) > _NAMED:
+        axes.imshow(matrix, cmap="Blues")
+    else:
+        sk.ConfusionMatrixDisplay(matrix, display_labels=labels).plot(
+            ax=axes,
+            cmap="Blues",
+            colorbar=False,
+            xticks_rotation=90,
+            include_values=len(labels) <= 25,
+        )
     axes.set(xlabel="answer", ylabel="truth", title=f"{len(targets):,} test examples")
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -152,6 +152,15 @@ class Recipe(Frozen, frozen=True):
             if getattr(self, field) < 0:
                 raise InputError(f"{field} must not be negative, but is {getattr(self, field)}.")
 
+        if self.seed >= 2**32:
+            raise InputError(f"seed must be below {2**32}, not {self.seed}.")
+        if self.warmup and self.schedule != "cosine":
+            raise InputError(f"warmup is for the schedule 'cosine', not for {self.schedule!r}.")
+        if "sparse" in self.loss.lower():
+            raise InputError(
+                f"the loss {self.loss!r} takes class numbers, and a recipe gives each example's "
+                "classes as zeros and a one: take the one without 'sparse'."
+            )
         if self.class_weights and self.sampling:
             raise InputError(
                 "class_weights and sampling both make up for unequal classes: take one of them."
@@ -161,6 +170,7 @@ class Recipe(Frozen, frozen=True):
             (self.stage_factor, "stage_factor is"),
             (self.keep_classes, "keep_classes is"),
             (self.train_normalization, "train_normalization is"),
+            (self.head_epochs, "head_epochs is"),
         ):
             if asked and not self.fine_tuning:
                 raise InputError(f"{what} for fine-tuning, and this recipe trains from nothing.")

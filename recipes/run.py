@@ -22,6 +22,8 @@ import shutil
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,42 +151,43 @@ class Run:
         check(recipe, task, data.shape)
         path = Path(path)
         refuse_taken(path)
-        with whole_file(path / "initial.keras") as temporary:
-            model.save(temporary)
-        config = Config(
-            recipe=recipe,
-            task=task,
-            architecture=architecture,
-            arguments=arguments,
-            labels=list(data.labels) if task == "classification" else [],
-            features=list(data.features),
-            preprocessing=data.preprocessing,
-            dataset=Dataset(
-                source=data.source,
-                version=data.version,
-                license=data.license,
-                caveat=data.caveat,
-                examples=data.sizes,
-                fingerprint=data.fingerprint,
-            ),
-            initial_sha256=sha256_of(path / "initial.keras"),
-            command=shlex.join(map(_without_place, sys.argv)),
-            versions=versions(),
-            commit=commit(),
-        )
-        if data.encoder:
-            _write_json(path / "encoder.json", data.encoder)
-        calibration = some(data.train, _CALIBRATION)
-        test = some(data.test, _MOST_SAMPLE_BYTES // max(1, data.test.inputs[:1].nbytes))
-        with whole_file(path / "samples.npz") as temporary:
-            np.savez_compressed(
-                temporary,
-                calibration_inputs=calibration.inputs,
-                calibration_targets=calibration.targets,
-                test_inputs=test.inputs,
-                test_targets=test.targets,
+        with _all_or_nothing(path):
+            with whole_file(path / "initial.keras") as temporary:
+                model.save(temporary)
+            config = Config(
+                recipe=recipe,
+                task=task,
+                architecture=architecture,
+                arguments=arguments,
+                labels=list(data.labels) if task == "classification" else [],
+                features=list(data.features),
+                preprocessing=data.preprocessing,
+                dataset=Dataset(
+                    source=data.source,
+                    version=data.version,
+                    license=data.license,
+                    caveat=data.caveat,
+                    examples=data.sizes,
+                    fingerprint=data.fingerprint,
+                ),
+                initial_sha256=sha256_of(path / "initial.keras"),
+                command=shlex.join(map(_without_place, sys.argv)),
+                versions=versions(),
+                commit=commit(),
             )
-        _write_json(path / "config.json", config)  # last: it makes the folder a run
+            if data.encoder:
+                _write_json(path / "encoder.json", data.encoder)
+            calibration = some(data.train, _CALIBRATION)
+            test = some(data.test, _MOST_SAMPLE_BYTES // max(1, data.test.inputs[:1].nbytes))
+            with whole_file(path / "samples.npz") as temporary:
+                np.savez_compressed(
+                    temporary,
+                    calibration_inputs=calibration.inputs,
+                    calibration_targets=calibration.targets,
+                    test_inputs=test.inputs,
+                    test_targets=test.targets,
+                )
+            _write_json(path / "config.json", config)  # last: it makes the folder a run
         return cls(path)
 
     @property
@@ -290,6 +293,17 @@ class Run:
         _write_json(self.path / "metrics.json", metrics)
 
 
+@contextmanager
+def _all_or_nothing(path: Path) -> Iterator[None]:
+    """Remove what was written of a run that could neither be resumed nor begun again."""
+    try:
+        yield
+    except BaseException:
+        for name in ("initial.keras", "encoder.json", "samples.npz"):
+            (path / name).unlink(missing_ok=True)
+        raise
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and the packages that compute."""
     names = ("tensorflow", "keras", "numpy", "ai-edge-litert", "deepzoo")
@@ -310,19 +324,19 @@ def hardware() -> str:
 
 def _without_place(word: str) -> str:
     """Return a word of a command; of an absolute path the last part: a card travels."""
-    return Path(word).name if Path(word).is_absolute() else word
+    option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
+    return f"{option}{equals}{Path(value).name if Path(value).is_absolute() else value}"
 
 
 def commit() -> str:
     """Return the commit of the recipe's source tree, or "" where it is not in a repository."""
-    here = Path(__file__).parent
+    file = Path(__file__)
+    git = ["git", "-C", str(file.parent)]
+    kept = {"capture_output": True, "text": True, "check": True}
     try:
-        result = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        # An installed package may lie in somebody else's repository.
+        subprocess.run([*git, "ls-files", "--error-unmatch", file.name], **kept)
+        result = subprocess.run([*git, "describe", "--always", "--dirty", "--abbrev=12"], **kept)
     except (OSError, subprocess.CalledProcessError):
         return ""
     return result.stdout.strip()

@@ -284,6 +284,8 @@ def _build(recipe: Recipe, data: Splits, task: str) -> tuple[keras.Model, dict[s
             f"{recipe.model!r} has {model.output_shape[-1]} output(s); {data.source!r} has "
             f"{len(data.labels)} classes. Try 'softmax' or 'mlp'."
         )
+    if task == "classification" and arguments.get("classifier_activation", "softmax") is None:
+        raise InputError("classes are learned from probabilities: leave out classifier_activation.")
     return model, arguments
 
 

@@ -58,6 +58,15 @@ CALLS = {
         ["train", "mlp", "--data", "iris", "--out", "r", "--set", "epochs=many"],
         "epochs",
     ),
+    "the model as a setting": ([*TUNE, "--set", "model=mlp"], "the command's first word"),
+    "the data as a setting": ([*TRAIN, "--set", "data=iris"], "an option of its own (--data)"),
+    "fine-tuning as a setting": ([*TRAIN, "--set", "fine_tuning=true"], "zoo finetune does"),
+    "no data options": ([*TUNE, "--set", "data_options=3"], "wants a JSON object, not 3"),
+    "a wrong data option": (
+        [*TUNE, "--set", 'data_options={"validation": -1}'],
+        "a number of examples, 0 for all, not -1",
+    ),
+    "an endless seed": ([*TRAIN, "--seed", "5000000000"], "seed must be below"),
     "no equals sign": (["train", "mlp", "--data", "iris", "--set", "epochs"], "FIELD=VALUE"),
     "no epochs": (["train", "mlp", "--data", "iris", "--out", "r", "--epochs", "0"], "epochs"),
     "too many classes": (["train", "logistic", "--data", "iris", "--out", "r"], "3 classes"),
@@ -70,7 +79,10 @@ CALLS = {
     "no such format": (["export", "lenet5-mnist", "--format", "onx", "--out", "o"], "format"),
     "not an artifact": (["verify", "."], "model.json"),
     "resume nothing": (["train", "--resume"], "--out"),
-    "pictures for a table model": (["evaluate", "linear-diabetes", "--data", "digits"], "shape"),
+    "pictures for a table model": (
+        ["evaluate", "linear-diabetes", "--data", "digits"],
+        "is data for classification, not for regression",
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from recipes.data.encoder import Encoder
@@ -63,23 +64,28 @@ def load_data(
     if not isinstance(validation, int) or validation < 0:
         raise InputError(f"validation is a number of examples, 0 for all, not {validation!r}.")
     path = Path(source)
-    if (target or drop) and (str(source) in SOURCES or path.is_dir()):
+    known = isinstance(source, str) and source in SOURCES  # a Path is always a place
+    if (target or drop) and (known or path.is_dir()):
         raise InputError(
             f"{str(source)!r} is no table file: it takes no target, and drops nothing."
         )
-    if str(source) in SOURCES:
+    if known:
         if path.exists():
             raise InputError(
                 f"{str(source)!r} is a data set's name, and there is a file or folder of that name "
                 f"too: say ./{source} for yours."
             )
-        data = named(str(source), download, shape)
+        data = named(str(source), download, shape, strict)
     elif path.is_dir():
         data = image_folder(path, shape, strict)
+        if data.source in SOURCES:  # pathlib dropped the ./ that tells it from the name
+            data = replace(data, source=f"./{data.source}")
     elif path.is_file() and path.suffix.lower() in {".csv", ".tsv"}:
         data = table(path, target, task, drop, strict, encoder=encoder)
     elif path.exists():
         raise InputError(f"{path} is neither a folder of pictures nor a .csv or .tsv file.")
     else:
         raise unknown(str(source), SOURCES, "file, folder or data set")
+    if task not in (None, data.task):
+        raise InputError(f"{str(source)!r} is data for {data.task}, not for {task}.")
     return data.validated_by(validation)

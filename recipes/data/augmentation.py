@@ -187,3 +187,5 @@ def check(augment: Mapping[str, float], shape: Sequence[int] | None = None) -> N
                 f"the strength of the augmentation {name!r} must be from 0 to {highest:g}, not "
                 f"{strength}."
             )
+        if name == "crop" and strength != int(strength):
+            raise InputError(f"the augmentation 'crop' moves by whole pixels, not by {strength}.")

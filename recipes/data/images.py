@@ -100,9 +100,7 @@ def image_folder(
             `strict`, a file that cannot be read.
     """
     shape = _checked(SHAPE if shape is None else shape)
-    roots = {_GIVEN[p.name.lower()]: p for p in _folders(folder) if p.name.lower() in _GIVEN}
-    if 0 not in roots:  # these names are classes then, or there are none of them
-        roots = {0: folder}
+    roots = _roots(folder)
     labels = sorted({c.name for root in roots.values() for c in _folders(root)}, key=natural_key)
     if len(labels) < 2:
         found = f"only the class {labels[0]!r}" if labels else "no class folders"
@@ -150,6 +148,20 @@ def image_folder(
         ),
         skipped=tuple(skipped),
     )
+
+
+def _roots(folder: Path) -> dict[int, Path]:
+    """Return the folders of the parts by their numbers; the folder itself where it has none."""
+    roots: dict[int, Path] = {}
+    for path in sorted(_folders(folder)):
+        number = _GIVEN.get(path.name.lower())
+        if number is None:
+            continue
+        if number in roots:
+            raise InputError(f"{roots[number]} and {path} are the same split: leave one of them.")
+        roots[number] = path
+    # Without classes in the training folder, these names are classes themselves.
+    return roots if 0 in roots and any(_folders(roots[0])) else {0: folder}
 
 
 def _read_all(

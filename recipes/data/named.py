@@ -23,40 +23,42 @@ class Source:
     """Where a named set comes from, and what is known of it.
 
     Attributes:
-        read: loads it: `read(name, download, shape)`.
+        read: loads it: `read(name, download, shape, strict)`.
         license: as far as it is stated.
         caveat: what a reader of a figure on this data should know.
     """
 
-    read: "Callable[[str, bool, Sequence[int] | None], Splits]"
+    read: "Callable[[str, bool, Sequence[int] | None, bool], Splits]"
     license: str
     caveat: str = ""
 
 
-def named(name: str, download: bool, shape: Sequence[int] | None = None) -> Splits:
-    """Load a set of `SOURCES`; `shape` is for pictures that have none of their own."""
-    return SOURCES[name].read(name, download, shape)
+def named(
+    name: str, download: bool, shape: Sequence[int] | None = None, strict: bool = False
+) -> Splits:
+    """Load a set of `SOURCES`; `shape` and `strict` are for folders of pictures."""
+    return SOURCES[name].read(name, download, shape, strict)
 
 
-def _folder(name: str, download: bool, shape: Sequence[int] | None) -> Splits:
+def _folder(name: str, download: bool, shape: Sequence[int] | None, strict: bool) -> Splits:
     """Load a folder of pictures: NAME in ZOO_DATA_DIR, or images/NAME beside that."""
-    place = Path(os.environ.get("ZOO_DATA_DIR") or ".")
-    candidates = (place / name, place.parent / "images" / name)
+    place = os.environ.get("ZOO_DATA_DIR")
+    candidates = (Path(place, name), Path(place).parent / "images" / name) if place else ()
     found = next((path for path in candidates if path.is_dir()), None)
-    if found is None or "ZOO_DATA_DIR" not in os.environ:
+    if found is None:
         raise InputError(
             f"the pictures {name!r} are not there: set ZOO_DATA_DIR to a folder that holds "
             f"{name}/train/CLASS/… and {name}/test/CLASS/…, or name the folder itself as the data."
         )
     return replace(
-        image_folder(found, shape),
+        image_folder(found, shape, strict),
         source=name,
         license=SOURCES[name].license,
         caveat=SOURCES[name].caveat,
     )
 
 
-def _tfds(name: str, download: bool, shape: Sequence[int] | None) -> Splits:
+def _tfds(name: str, download: bool, shape: Sequence[int] | None, strict: bool) -> Splits:
     """Load images with their own test set; a twelfth of the training set becomes validation."""
     import tensorflow_datasets as tfds
 
@@ -103,7 +105,7 @@ def _lossy(builder: "tfds.core.DatasetBuilder") -> bool:
     return first["image"].numpy().startswith(b"\xff\xd8")
 
 
-def _sklearn(name: str, download: bool, shape: Sequence[int] | None) -> Splits:
+def _sklearn(name: str, download: bool, shape: Sequence[int] | None, strict: bool) -> Splits:
     """Load a set that is a part of scikit-learn, divided 70 : 15 : 15."""
     import sklearn
     import sklearn.datasets

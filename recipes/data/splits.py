@@ -1,6 +1,7 @@
 """Examples in memory, and how they are divided."""
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -112,6 +113,11 @@ class Splits:
             return self
         strata = strata_of(whole.targets, self.task)
         rest, kept = divide(content_hashes(whole.inputs), strata, [examples / len(whole)])
+        if not len(kept):
+            raise InputError(
+                f"{self.source!r} has too few validation examples to give any of them away: "
+                "leave validation at 0."
+            )
         joined = self.train.joined(whole.take(rest))
         return replace(self, train=joined, validation=whole.take(kept))
 
@@ -169,6 +175,8 @@ class Splits:
 def mapped(shape: tuple[int, ...]) -> np.ndarray:
     """Return a uint8 array in a temporary file, for what is too large for memory."""
     with tempfile.TemporaryFile() as file:  # the mapping keeps what it needs of it
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error now, and a crash later
+            os.posix_fallocate(file.fileno(), 0, max(1, int(np.prod(shape, dtype="int64"))))
         return np.memmap(file, "uint8", mode="w+", shape=shape)
 
 

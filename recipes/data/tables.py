@@ -119,7 +119,13 @@ def table(
     if rows.shape[1] < 2:
         raise InputError(f"{path} has no column beside the target {target!r}.")
     # As text: the same row is the same content whatever pandas makes of its types.
-    texts = ("\x1f".join(map(str, row)).encode() for row in rows.itertuples(index=False))
+    # A gap elsewhere in its column makes a whole number 1 a 1.0.
+    texts = (
+        "\x1f".join(
+            str(v).removesuffix(".0") if isinstance(v, float) else str(v) for v in row
+        ).encode()
+        for row in rows.itertuples(index=False)
+    )
     hashes = np.array([hashlib.blake2b(t, digest_size=16).hexdigest() for t in texts], "S32")
     task, labels, targets = _targets(rows.pop(target), task, path)
     parts = divide(hashes, strata_of(targets, task), fractions)

@@ -308,6 +308,12 @@ def test_the_source_is_built_for_the_size_that_is_asked_for(
     assert not (tmp_path / "other").exists()
 
 
+def test_a_source_without_its_top_is_not_learned_from(tmp_path: Path):
+    with pytest.raises(InputError, match="does not end in a Dense layer named 'predictions'"):
+        finetune("lenet5-mnist", "digits", tmp_path / "run", arguments={"include_top": False})
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_table_with_a_quantity_is_learned(tmp_path: Path):
     recipe = Recipe(
         model="mlp",

@@ -257,6 +257,18 @@ def test_split_names_are_classes_where_there_is_no_training_folder(pictures: Pic
     assert data.labels == ("test", "val")
 
 
+def test_a_class_may_be_named_train(pictures: Pictures):
+    data = load_data(pictures({"train": 5, "car": 5, "bus": 5}), shape=(4, 4, 3))
+    assert data.labels == ("bus", "car", "train")
+
+
+def test_two_folders_of_one_split_are_refused(pictures: Pictures, tmp_path: Path):
+    for split in ("train", "val", "validation"):
+        pictures({"a": 3, "b": 3}, f"set/{split}")
+    with pytest.raises(InputError, match=r"val and .*validation are the same split"):
+        load_data(tmp_path / "set", shape=(4, 4, 3))
+
+
 def test_a_class_without_training_pictures_is_refused(pictures: Pictures, tmp_path: Path):
     pictures({"a": 9, "b": 9}, "set/train")
     pictures({"a": 4, "b": 4, "never": 4}, "set/test")

@@ -1,6 +1,7 @@
 """The learning rate range test."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,15 @@ def test_weights_augmentation_and_precision_are_the_recipe_s(brief: Brief, digit
     found = lr_find(recipe, digits, highest=10)
     assert 1e-4 < found.suggestion < 1
     assert not np.array_equal(found.losses, lr_find(brief(), digits, highest=10).losses)
+
+
+def test_an_epoch_is_as_long_as_its_sampling_makes_it(brief: Brief, digits: Splits) -> None:
+    train = digits.train
+    rare = np.flatnonzero(train.targets == 0)[:3]
+    common = np.flatnonzero(train.targets != 0)
+    few = replace(digits, train=train.take(np.concatenate([rare, common])))
+    found = lr_find(brief(sampling="under", batch_size=16), few, steps=30, highest=1e-2)
+    assert len(found.losses) == 30
 
 
 def test_the_suggestion_is_the_steepest_descent() -> None:

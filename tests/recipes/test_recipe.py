@@ -190,6 +190,21 @@ def test_a_wrong_name_is_answered_with_the_nearest(field: str, value: Any, near:
 
 
 @pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"head_epochs": 1}, "head_epochs is for fine-tuning"),
+        ({"seed": 2**32}, "seed must be below 4294967296"),
+        ({"warmup": 0.1, "schedule": "one_cycle"}, "warmup is for the schedule 'cosine'"),
+        ({"loss": "sparse_categorical_crossentropy"}, "takes class numbers"),
+        ({"augment": {"crop": 0.5}}, "moves by whole pixels, not by 0.5"),
+    ],
+)
+def test_a_field_that_would_do_nothing_or_harm_is_refused(fields: dict[str, Any], words: str):
+    with pytest.raises(InputError, match=words):
+        recipe(**fields)
+
+
+@pytest.mark.parametrize(
     ("name", "strength", "limits"),
     [
         ("crop", -1, "from 0 to inf, not -1"),
@@ -256,7 +271,8 @@ def test_json_of_a_wrong_recipe_is_refused(text: str):
 
 
 def test_epochs_of_the_head_come_first_and_are_counted():
-    full = recipe(epochs=4, head_epochs=2, learning_rate=0.1, head_learning_rate=0.2)
+    rates = {"learning_rate": 0.1, "head_learning_rate": 0.2}
+    full = recipe(epochs=4, head_epochs=2, fine_tuning=True, **rates)
     assert full.all_epochs == 6
     head, whole = phases(full, stages=3)
     assert (head.epochs, head.thawed, head.learning_rate) == (range(2), 0, 0.2)

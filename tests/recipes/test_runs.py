@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from PIL import Image
 
 import zoo
 from recipes import Recipe, Run, Splits, evaluate, train
-from recipes.run import State
+from recipes.plots import plot_confusion
+from recipes.run import State, commit
 from zoo import InputError, cards
 from zoo.files import sha256_of
 
@@ -198,13 +200,52 @@ def test_a_card_tells_how_its_run_was_begun(
             monkeypatch.setattr("recipes.run.commit", lambda: "of its end")
 
     monkeypatch.setattr("recipes.run.commit", lambda: "of its start")
-    words = [str(tmp_path / "bin" / "zoo"), "train", "mlp", "--out", str(tmp_path / "my run")]
-    monkeypatch.setattr("sys.argv", [*words, "--data", "a/relative place"])
+    words = [str(tmp_path / "bin" / "zoo"), "train", "mlp", f"--out={tmp_path / 'my run'}"]
+    monkeypatch.setattr("sys.argv", [*words, "--data", "a/relative place", "--set", "a=b"])
     run = train(brief(epochs=1), tmp_path / "run", data=few_digits, callbacks=[SourceChanges()])
     training = run.card.training
     assert training.commit == "of its start"
-    # No place of this machine is in a card, which travels.
-    assert training.command == "zoo train mlp --out 'my run' --data 'a/relative place'"
+    # No place of this machine is in a command, which travels.
+    command = "zoo train mlp '--out=my run' --data 'a/relative place' --set a=b"
+    assert training.command == command
+
+
+def test_a_run_that_could_not_be_begun_leaves_nothing(
+    few_digits: Splits, brief: Brief, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*args: Any, **arrays: np.ndarray) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez_compressed", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(brief(), tmp_path / "run", data=few_digits)
+    assert not any((tmp_path / "run").iterdir())
+    assert train(brief(epochs=1), tmp_path / "run", data=few_digits).finished
+
+
+def test_a_commit_of_another_repository_is_not_the_recipe_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    installed = tmp_path / "site-packages" / "recipes" / "run.py"
+    installed.parent.mkdir(parents=True)
+    installed.touch()
+    monkeypatch.setattr("recipes.run.__file__", str(installed))
+    assert commit() == ""
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)
+    assert len(commit()) == 12
+
+
+def test_more_classes_than_a_picture_has_room_for_are_drawn_small(tmp_path: Path):
+    labels = [f"class {number}" for number in range(1005)]
+    outputs = np.random.default_rng(0).random((50, 1005))
+    plot_confusion(outputs, np.arange(50), labels, tmp_path / "matrix.png")
+    with Image.open(tmp_path / "matrix.png") as picture:
+        assert max(picture.size) < 2000
 
 
 def test_a_folder_that_is_taken_is_refused(short_run: Run, few_digits: Splits, brief: Brief):

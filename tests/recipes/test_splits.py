@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from recipes import Splits, load_data
 from recipes.data import Examples
@@ -202,6 +203,33 @@ def test_more_validation_than_there_is_changes_nothing():
     whole = load_data("iris")
     assert load_data("iris", validation=10**6).fingerprint == whole.fingerprint
     assert load_data("iris", validation=0).fingerprint == whole.fingerprint
+
+
+def test_validation_keeps_an_example_or_says_that_it_cannot():
+    x = np.arange(20, dtype="float32")[:, None]
+    parts = [np.arange(16), np.array([16, 17]), np.array([18, 19])]
+    facts = {"task": "classification", "labels": ("a", "b"), "source": "s", "preprocessing": "none"}
+    data = Splits.of(Examples(x, np.arange(20) % 2), parts, **facts)
+    with pytest.raises(InputError, match="too few validation examples"):
+        data.validated_by(1)
+
+
+def test_a_name_is_not_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for label in "ab":
+        for number in range(5):
+            path = tmp_path / "digits" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((8, 8), 50 + number).save(path)
+    monkeypatch.chdir(tmp_path)
+    for source in ("./digits", Path("digits")):
+        data = load_data(source, shape=(8, 8, 1))
+        assert (data.labels, data.source) == (("a", "b"), "./digits")
+        assert load_data(data.source, shape=(8, 8, 1)).fingerprint == data.fingerprint
+
+
+def test_data_of_one_task_is_not_taken_for_another():
+    with pytest.raises(InputError, match="is data for classification, not for regression"):
+        load_data("digits", task="regression")
 
 
 @pytest.mark.parametrize("validation", [-1, 0.5, "many"])

@@ -105,6 +105,17 @@ def test_missing_numbers_become_the_median_of_the_training_rows(tmp_path: Path):
         assert np.isfinite(data[split].inputs).all()
 
 
+def test_a_gap_in_a_new_row_leaves_the_others_in_their_splits(tmp_path: Path):
+    lines = ["rooms,price", *(f"{number % 7},{1000 + 3 * number}" for number in range(200))]
+    splits = []
+    for name, more in (("old.csv", []), ("new.csv", [",5000"])):
+        (tmp_path / name).write_text("\n".join([*lines, *more]))
+        data = load_data(tmp_path / name, target="price", task="regression")
+        splits.append({float(y[0]): s for s in SPLITS for y in data[s].targets})
+    old, new = splits
+    assert sum(new[price] != split for price, split in old.items()) <= 20  # not all are dealt anew
+
+
 def test_a_column_without_gaps_has_no_flag(tmp_path: Path):
     data = load_data(written(animals(), tmp_path), target="kind")
     assert not any("missing" in name for name in data.features)

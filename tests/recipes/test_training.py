@@ -170,6 +170,13 @@ def test_mixed_precision_learns_and_leaves_a_float32_model(
     assert model.output.dtype == "float32"
 
 
+def test_classes_are_not_learned_from_logits(few_digits: Splits, brief: Brief, tmp_path: Path):
+    recipe = brief(arguments={"hidden": [16], "classifier_activation": None})
+    with pytest.raises(InputError, match="leave out classifier_activation"):
+        train(recipe, tmp_path / "run", data=few_digits)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_learning_rate_far_too_high_is_told(few_digits: Splits, brief: Brief, tmp_path: Path):
     recipe = brief(optimizer="sgd", learning_rate=1e30)
     with pytest.raises(CheckFailed, match="infinite or not a number"):

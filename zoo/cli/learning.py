@@ -50,7 +50,7 @@ def train(
     fields = options.settings(
         set_, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
     )
-    given = options.data_options(target, task, drop, strict, download)
+    given = options.data_options(fields, target, task, drop, strict, download)
     if resume:
         place = out or (options.default_out(None, name) if name else None)
         _resume(place, fields | given | ({"data": data} if data else {}), json)
@@ -110,7 +110,7 @@ def finetune(
         learning_rate=learning_rate,
         seed=seed,
     )
-    given = options.data_options(target, task, drop, strict, download)
+    given = options.data_options(fields, target, task, drop, strict, download)
     if resume:
         _resume(out, fields | given | ({"data": data} if data else {}), json)
         return
@@ -158,7 +158,7 @@ def evaluate(
     output.start_tensorflow()
     import recipes
 
-    given = options.data_options(target, task, drop, strict, download)
+    given = options.data_options({}, target, task, drop, strict, download)
     if data is None:
         metrics = recipes.evaluate(model, None, split, augment=augment, **given)
     else:
@@ -190,7 +190,6 @@ def reproduce(
     import recipes
     from recipes.finetuning import with_data_options
     from recipes.pretrained import recipe_of
-    from zoo import cards
 
     recipe = recipe_of(name)
     if download:
@@ -206,13 +205,24 @@ def reproduce(
     run = recipes.train(
         recipe, place, data=loaded(recipe), resume=_unfinished(place), callbacks=[_bar(recipe)]
     )
+    if name in pretrained_names():  # compared before a better one could be overwritten
+        _compare(name, run, tolerance, json)
+    else:
+        _finished(run, json)
     if package:
         from zoo.cli.packaging import package as write
 
         write(run, name, package)
-    if name not in pretrained_names():
-        _finished(run, json)
-        return
+
+
+def _compare(name: str, run: "Run", tolerance: float, json: bool) -> None:
+    """Print the main figure of a card and of its recipe's new run.
+
+    Raises:
+        CheckFailed: the new one is worse by more than so many points.
+    """
+    from zoo import cards
+
     metric = "accuracy" if run.config.task == "classification" else "r2"
     before, after = cards.card(name).metric(metric), run.card.metric(metric)
     if before is None or after is None:
@@ -220,7 +230,7 @@ def reproduce(
     points = 100 * (after.value - before.value)
     if json:
         output.emit(
-            {"name": name, "run": str(place), "metric": metric, "card": before, "again": after}
+            {"name": name, "run": str(run.path), "metric": metric, "card": before, "again": after}
         )
     else:
         output.table(

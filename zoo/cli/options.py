@@ -35,16 +35,28 @@ Set = Annotated[
 ]
 
 
+# Fields that the command itself decides.
+_NAMED = {
+    "model": "the model is the command's first word",
+    "data": "the data has an option of its own (--data)",
+    "fine_tuning": "zoo finetune does, and zoo train does not",
+}
+
+
 def data_options(
+    fields: dict[str, Any],
     target: str | None,
     task: str | None = None,
     drop: list[str] | None = None,
     strict: bool = False,
     download: bool = False,
 ) -> dict[str, Any]:
-    """Return the arguments of `load_data` that were given."""
+    """Return the arguments of `load_data` that were given; those of `--set` leave the fields."""
     given = {"target": target, "task": task, "drop": drop, "strict": strict, "download": download}
-    return {name: value for name, value in given.items() if value}
+    further = fields.pop("data_options", {})
+    if not isinstance(further, dict):
+        raise InputError(f"--set data_options wants a JSON object, not {further!r}.")
+    return further | {name: value for name, value in given.items() if value}
 
 
 def settings(assignments: list[str] | None, **given: Any) -> dict[str, Any]:
@@ -54,6 +66,8 @@ def settings(assignments: list[str] | None, **given: Any) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set wants FIELD=VALUE, not {assignment!r}.")
+        if name.strip() in _NAMED:
+            raise InputError(f"--set {name.strip()} is not possible: {_NAMED[name.strip()]}.")
         try:
             result[name.strip()] = json.loads(text)
         except json.JSONDecodeError:
