@@ -331,15 +331,16 @@ def _without_place(word: str) -> str:
 def commit() -> str:
     """Return the commit of the recipe's source tree, or "" where it is not in a repository."""
     file = Path(__file__)
-    git = ["git", "-C", str(file.parent)]
-    kept = {"capture_output": True, "text": True, "check": True}
+
+    def git(*words: str) -> str:
+        call = ["git", "-C", str(file.parent), *words]
+        return subprocess.check_output(call, text=True, stderr=subprocess.DEVNULL).strip()
+
     try:
-        # An installed package may lie in somebody else's repository.
-        subprocess.run([*git, "ls-files", "--error-unmatch", file.name], **kept)
-        result = subprocess.run([*git, "describe", "--always", "--dirty", "--abbrev=12"], **kept)
+        git("ls-files", "--error-unmatch", file.name)  # it may be installed in another repository
+        return git("describe", "--always", "--dirty", "--abbrev=12")
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return result.stdout.strip()
 
 
 def some(examples: Examples, count: int) -> Examples:
