@@ -117,11 +117,28 @@ def finetune_by(
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Run:
     """Fine-tune by a recipe whose model is a pretrained name or the path of a run; see `train`."""
+    return _begin(*_start(recipe, data), out, callbacks)
+
+
+def fresh_learner(recipe: Recipe, data: Splits | None = None) -> tuple[keras.Model, Splits, str]:
+    """Return what a recipe of fine-tuning begins with: model, data and task.
+
+    Args:
+        recipe: its model is a pretrained name or the path of a run.
+        data: `Splits` in place of what the recipe names.
+
+    Raises:
+        InputError: the model, the data or the recipe is wrong.
+    """
+    return _learner(*_start(recipe, data))
+
+
+def _start(recipe: Recipe, data: Splits | None) -> tuple[Recipe, keras.Model, cards.Card, Splits]:
+    """Return a recipe with the options of its data, its source with the card, and the data."""
     card = cards.read(weights.model_folder(recipe.model) / cards.FILE)
     source = surgery.functional(load(recipe.model, **recipe.arguments))
     recipe = with_data_options(recipe)
-    data = data or data_for(recipe.model, recipe.data, **recipe.data_options)
-    return _begin(recipe, source, card, data, out, callbacks)
+    return recipe, source, card, data or data_for(recipe.model, recipe.data, **recipe.data_options)
 
 
 def with_data_options(recipe: Recipe) -> Recipe:
@@ -143,6 +160,17 @@ def _begin(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Run:
     """Make the copy that learns, and the run, and train it."""
+    learner, data, task = _learner(recipe, source, card, data)
+    architecture = card.architecture if card else ""
+    arguments = _arguments(card, recipe.arguments, learner, task) if card and architecture else {}
+    run = Run.create(out, recipe, learner, data, task, architecture, arguments)
+    return continue_run(run, data, callbacks)
+
+
+def _learner(
+    recipe: Recipe, source: keras.Model, card: cards.Card | None, data: Splits
+) -> tuple[keras.Model, Splits, str]:
+    """Return the copy that learns, the data with its classes numbered for it, and the task."""
     if card and card.input.features and card.input.features != data.features:
         raise InputError(
             f"{recipe.model!r} takes the features {_short(card.input.features)}; {data.source!r} "
@@ -159,11 +187,7 @@ def _begin(
         data = data.relabelled([*known, *(label for label in data.labels if label not in known)])
     data = data.limited(recipe.examples)
     seed_everything(recipe.seed)
-    learner = _fitted(source, data, task, known, recipe.keep_classes)
-    architecture = card.architecture if card else ""
-    arguments = _arguments(card, recipe.arguments, learner, task) if card and architecture else {}
-    run = Run.create(out, recipe, learner, data, task, architecture, arguments)
-    return continue_run(run, data, callbacks)
+    return _fitted(source, data, task, known, recipe.keep_classes), data, task
 
 
 def _short(names: list[str]) -> str:

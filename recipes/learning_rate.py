@@ -12,12 +12,15 @@ from matplotlib.figure import Figure
 
 from recipes.data import Splits
 from recipes.data.sampling import epoch_size
+from recipes.finetuning import fresh_learner
+from recipes.phases import phases, thaw
 from recipes.recipe import Recipe, check, optimizer
 from recipes.supervised import (
     compile_model,
     data_of,
     fresh_model,
     recipe_batches,
+    stages_of,
     standardized_targets,
 )
 from zoo import surgery
@@ -81,7 +84,8 @@ def lr_find(
 ) -> LearningRates:
     """Find a learning rate by a range test.
 
-    A fresh model of the recipe makes one pass over its training batches, while the rate grows
+    A fresh model of the recipe, or in fine-tuning a copy of its source of which all learns that the
+    strategy thaws in the end, makes one pass over the training batches, while the rate grows
     exponentially from `lowest` to `highest`; the pass ends early when the moving average of the
     loss exceeds four times its best value, or when the loss is not finite. Everything but the rate
     is the recipe's: optimizer, batches, augmentation, loss. Nothing is written, and no other model
@@ -103,7 +107,7 @@ def lr_find(
         `LearningRates`: rates, losses, and the suggestion.
 
     Raises:
-        InputError: the recipe, the data or the range is wrong, or the recipe fine-tunes.
+        InputError: the recipe, the data or the range is wrong.
         CheckFailed: the loss falls nowhere in this range, or grows out of bounds at once.
 
     References:
@@ -120,19 +124,26 @@ def lr_find(
         from recipes.pretrained import recipe_of
 
         recipe = recipe_of(recipe)
-    if recipe.fine_tuning:
-        raise InputError("the range test is for recipes that train from random weights.")
     if not 0 < lowest < highest < math.inf:
         raise InputError(f"the rates must rise from above 0, not from {lowest} to {highest}.")
     if steps < _FEWEST:
         raise InputError(f"a range test takes at least {_FEWEST} steps, not {steps}.")
-    data = data or data_of(recipe)
-    data = standardized_targets(data.limited(recipe.examples))
-    model, task, _ = fresh_model(recipe, data)
+    if recipe.fine_tuning:
+        model, data, task = fresh_learner(recipe, data)
+    else:
+        data = (data or data_of(recipe)).limited(recipe.examples)
+        model, task, _ = fresh_model(recipe, data)
     check(recipe, task, data.shape)
+    data = standardized_targets(data)
     if recipe.precision != "float32":
         model = surgery.with_precision(model, recipe.precision)
-    compile_model(model, recipe, task, optimizer(recipe, lowest, "constant", steps))
+    factor, shares = recipe.rate_factor, []
+    if recipe.fine_tuning:  # all that the strategy thaws in the end
+        stages = stages_of(model, recipe)
+        thawed = phases(recipe, len(stages))[-1].thawed
+        shares = thaw(model, stages, thawed, factor, recipe.train_normalization)
+    own = optimizer(recipe, lowest, "constant", steps, shares if factor != 1 else ())
+    compile_model(model, recipe, task, own)
     examples = epoch_size(data.train.targets, recipe.sampling)
     epochs = math.ceil(steps / math.ceil(examples / recipe.batch_size))
     test = _RangeTest(np.geomspace(lowest, highest, steps))

@@ -106,7 +106,7 @@ def continue_run(
     if recipe.precision != "float32":
         model = surgery.with_precision(initial, recipe.precision)
     scaled = standardized_targets(data)
-    stages = _stages(model, recipe.train_normalization) if recipe.fine_tuning else []
+    stages = stages_of(model, recipe) if recipe.fine_tuning else []
     for phase in phases(recipe, len(stages)):
         state = run.read_state() or State()
         if state.epoch < phase.epochs.stop:
@@ -121,10 +121,10 @@ def continue_run(
     return finish(run, model, data)
 
 
-def _stages(model: keras.Model, normalization: bool) -> list[list[keras.Layer]]:
-    """Return the stages of a model, whose own `trainable` flags are forgotten."""
+def stages_of(model: keras.Model, recipe: Recipe) -> list[list[keras.Layer]]:
+    """Return the stages that a recipe thaws; the model's own `trainable` flags are forgotten."""
     model.trainable = True
-    return surgery.stages(model, normalization)
+    return surgery.stages(model, recipe.train_normalization)
 
 
 def data_of(recipe: Recipe, run: Run | None = None) -> Splits:

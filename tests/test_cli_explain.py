@@ -80,6 +80,14 @@ def test_lr_find_draws_a_curve_and_prints_a_rate(
     assert "learning rate" in capsys.readouterr().out
 
 
+def test_lr_find_is_for_fine_tuning_too(answer: Answer, picture: Path) -> None:
+    call = ["lr-find", "lenet5-mnist", "--finetune", "--data", "digits", "--steps", "60"]
+    result = answer(*call, "--set", "strategy=frozen", "--highest", "100")
+    assert result["model"] == "lenet5-mnist"
+    assert 1e-5 < result["suggestion"] < 10
+    assert is_sheet(Path(result["out"]), 300)
+
+
 def test_lr_find_says_that_a_range_does_not_serve(complaint: Complaint, picture: Path) -> None:
     call = ["lr-find", "mlp", "--data", "iris", "--set", "optimizer=sgd", "--lowest", "1e6"]
     assert "begin lower" in complaint(*call, "--highest", "1e9", code=1)
@@ -101,6 +109,11 @@ BAD_CALLS = {
     ),
     "architecture without data": (["lr-find", "mlp"], "--data"),
     "no such recipe": (["lr-find", "lenet5-mnits"], "lenet5-mnist"),
+    "no data to fine-tune on": (["lr-find", "lenet5-mnist", "--finetune"], "--data"),
+    "nothing to fine-tune": (
+        ["lr-find", "lenet5-mnits", "--finetune", "--data", "iris"],
+        "did you mean 'lenet5-mnist'",
+    ),
     "a falling range": (
         ["lr-find", "mlp", "--data", "iris", "--lowest", "1", "--highest", "0.1"],
         "must rise",

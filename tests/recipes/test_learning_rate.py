@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from recipes import Recipe, Splits, load_data, lr_find
-from recipes.learning_rate import suggest
+from recipes.learning_rate import LearningRates, suggest
 from recipes.supervised import fresh_model, recipe_batches
 from zoo.errors import CheckFailed, InputError
 
@@ -95,6 +95,21 @@ def test_an_epoch_is_as_long_as_its_sampling_makes_it(brief: Brief, digits: Spli
     assert len(found.losses) == 30
 
 
+def test_fine_tuning_has_a_rate_too(digits: Splits) -> None:
+    few = digits.limited(300)
+
+    def found(strategy: str) -> LearningRates:
+        fields = {"model": "lenet5-mnist", "data": "digits", "epochs": 1, "fine_tuning": True}
+        return lr_find(Recipe(strategy=strategy, **fields), few, lowest=1e-5, steps=40)
+
+    whole, frozen, slower = map(found, ("all", "frozen", "discriminative"))
+    assert 1e-5 < whole.suggestion < 1
+    assert whole.losses.min() < whole.losses[0] == frozen.losses[0] == slower.losses[0]
+    assert whole.losses.min() < frozen.losses.min()  # what learns is what the strategy says
+    assert not np.array_equal(whole.losses, slower.losses)
+    np.testing.assert_array_equal(whole.losses, found("all").losses)
+
+
 def test_the_suggestion_is_the_steepest_descent() -> None:
     rates = np.geomspace(1e-6, 1, 121)
     curve = 2 - np.tanh(2 * (np.log10(rates) + 3.5)) + np.maximum(np.log10(rates) + 1, 0) * 20
@@ -127,8 +142,6 @@ def test_wrong_calls_are_refused(brief: Brief, digits: Splits) -> None:
     ):
         with pytest.raises(InputError, match=part):
             lr_find(brief(), digits, **arguments)
-    with pytest.raises(InputError, match="random weights"):
-        lr_find(brief(fine_tuning=True), digits)
     with pytest.raises(InputError, match="lenet5-mnist"):
         lr_find("lenet5-mnits")
 

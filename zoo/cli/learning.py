@@ -279,7 +279,11 @@ def _unfinished(path: Path) -> bool:
 
 
 def recipe_named(
-    name: str, data: str | None, fields: dict[str, Any], given: dict[str, Any]
+    name: str,
+    data: str | None,
+    fields: dict[str, Any],
+    given: dict[str, Any],
+    finetune: bool = False,
 ) -> "Recipe":
     """Return the recipe of a pretrained model, or one for an architecture and data.
 
@@ -288,6 +292,7 @@ def recipe_named(
         data: what `load_data` takes.
         fields: of the recipe, over its own.
         given: further arguments of `load_data`.
+        finetune: the recipe starts from the pretrained model or run, and needs data.
 
     Raises:
         InputError: no such name, no data for an architecture, or a wrong field.
@@ -295,6 +300,12 @@ def recipe_named(
     import recipes
     from recipes.recipe import Recipe
 
+    first: dict[str, Any] = {"model": name, "data": data, "epochs": 20, "data_options": given}
+    if finetune:
+        if data is None:
+            raise InputError(f"name the data to fine-tune {name!r} on (--data).")
+        model_folder(name)
+        return _checked(Recipe, first | {"fine_tuning": True} | fields)
     if name in recipes.RECIPES:
         fields = fields | ({"data": data} if data else {})
         own = recipes.RECIPES[name]
@@ -306,7 +317,6 @@ def recipe_named(
         if name in list_models(pretrained=False):
             raise InputError(f"name the data to train {name!r} on (--data).")
         raise unknown(name, [*recipes.RECIPES, *list_models(pretrained=False)], "model")
-    first: dict[str, Any] = {"model": name, "data": data, "epochs": 20, "data_options": given}
     return _checked(Recipe, first | fields)
 
 

@@ -23,6 +23,9 @@ def lr_find(
     lowest: Annotated[float, typer.Option(help="Learning rate of the first step.")] = 1e-6,
     highest: Annotated[float, typer.Option(help="Learning rate of the last step.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Number of steps.")] = 100,
+    finetune: Annotated[
+        bool, typer.Option("--finetune", help="Of fine-tuning the pretrained model on the data.")
+    ] = False,
     batch_size: learning.Batch = None,
     seed: learning.Seed = None,
     set_: options.Set = None,
@@ -40,7 +43,7 @@ def lr_find(
     output.start_tensorflow()
     import recipes
 
-    recipe = learning.recipe_named(name, data, fields, given)
+    recipe = learning.recipe_named(name, data, fields, given, finetune)
     splits = learning.loaded(recipe)
     with output.progress.status(f"raising the learning rate of {name}"):
         found = recipes.lr_find(recipe, splits, lowest, highest, steps)
