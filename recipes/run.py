@@ -23,7 +23,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -300,7 +300,8 @@ def _all_or_nothing(path: Path) -> Iterator[None]:
         yield
     except BaseException:
         for name in ("initial.keras", "encoder.json", "samples.npz"):
-            (path / name).unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong first is what is told
+                (path / name).unlink()
         raise
 
 

@@ -139,7 +139,7 @@ def data_of(recipe: Recipe, run: Run | None = None) -> Splits:
     if run is None and recipe.fine_tuning:
         return data_for(recipe.model, recipe.data, **options)
     row = NAMES.get(recipe.model)
-    if row and row.task == "regression":
+    if row and row.task == "regression" and Path(recipe.data).is_file():
         options.setdefault("task", row.task)
     data = load_data(recipe.data, **options, encoder=run.encoder if run else None)
     return data.relabelled(run.config.labels) if run and recipe.keep_classes else data
