@@ -103,6 +103,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "resnet50_v2": _SMALL | {"blocks": (1, 2, 1, 1)},
     "wide_resnet_16_4": {"input_shape": (16, 16, 3)},
     "mobilenet_v2_half": _SMALL,
+    "efficientnet_lite0": _SMALL,
 }
 
 # Deeper or wider than another variant of the same builder, or trained with further outputs: they
@@ -117,7 +118,7 @@ LARGER = {
 }  # fmt: skip
 # With random weights, rounding to eight bits grows from layer to layer: of these, the answers to
 # different pictures are told apart alike, and not more.
-DEEP = {"googlenet_bn", "inception_v3", "mobilenet_v2_half"}
+DEEP = {"googlenet_bn", "inception_v3", "mobilenet_v2_half", "efficientnet_lite0"}
 CLOSELY = [name for name in NAMES if name not in LARGER]
 
 

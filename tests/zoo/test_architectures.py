@@ -64,16 +64,7 @@ STAGES = {
     "wide_resnet_16_4": pyramid((16, 8, 4), (64, 128, 256), 256),
     "mobilenet_v2_half": pyramid((32, 16, 8, 4, 4, 2, 2), (8, 16, 16, 32, 48, 80, 160), 1280),
     "vit": {f"stage{number}": (50, 64) for number in range(1, 7)} | {"pooled": (64,)},
-    "efficientnet_lite0": {
-        "stage1": (112, 112, 16),
-        "stage2": (56, 56, 24),
-        "stage3": (28, 28, 40),
-        "stage4": (14, 14, 80),
-        "stage5": (14, 14, 112),
-        "stage6": (7, 7, 192),
-        "stage7": (7, 7, 320),
-        "pooled": (1280,),
-    },
+    "efficientnet_lite0": pyramid((32, 16, 8, 4, 4, 2, 2), (16, 24, 40, 80, 112, 192, 320), 1280),
 }
 
 # What is left of a model without its top: the width of its features.
