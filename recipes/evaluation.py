@@ -64,7 +64,8 @@ def evaluate(
     Args:
         model: name of a pretrained model, path of a run, or a `keras.Model`.
         data: what `load_data` takes, or `Splits`. Default: the set that the model was trained on;
-            a run keeps its test examples, and needs nothing from outside.
+            a run keeps its test examples, and needs nothing from outside, unless they are large
+            pictures, of which it keeps only some: then its data is read again.
         split: "train", "validation", "test", or "all" of them together.
         task: of a `keras.Model`; default "classification" if its data has labels.
         augment: "flip" or "shift" answers for a picture with the mean of the probabilities of it

@@ -60,8 +60,8 @@ def _checked(shape: Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(shape) if isinstance(shape, Sequence) else ()
     if len(sizes) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in sizes):
         raise InputError(
-            f"the shape of pictures is height, width and channels, such as (64, 64, 3), not "
-            f"{shape!r}"
+            "the shape of pictures is height, width and channels, such as (64, 64, 3), not "
+            f"{shape!r}."
         )
     if sizes[2] not in (1, 3):
         raise InputError(f"pictures have 1 or 3 channels; a model with {sizes[2]} cannot read one.")

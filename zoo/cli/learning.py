@@ -50,7 +50,7 @@ def train(
     fields = options.settings(
         set_, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
     )
-    given = options.data_options(fields, target, task, drop, strict, download)
+    given = options.data_options(target, task, drop, strict, download, fields)
     if resume:
         place = out or (options.default_out(None, name) if name else None)
         _resume(place, fields | given | ({"data": data} if data else {}), json)
@@ -110,7 +110,7 @@ def finetune(
         learning_rate=learning_rate,
         seed=seed,
     )
-    given = options.data_options(fields, target, task, drop, strict, download)
+    given = options.data_options(target, task, drop, strict, download, fields)
     if resume:
         _resume(out, fields | given | ({"data": data} if data else {}), json)
         return
@@ -158,7 +158,7 @@ def evaluate(
     output.start_tensorflow()
     import recipes
 
-    given = options.data_options({}, target, task, drop, strict, download)
+    given = options.data_options(target, task, drop, strict, download)
     if data is None:
         metrics = recipes.evaluate(model, None, split, augment=augment, **given)
     else:

@@ -44,16 +44,16 @@ _NAMED = {
 
 
 def data_options(
-    fields: dict[str, Any],
     target: str | None,
     task: str | None = None,
     drop: list[str] | None = None,
     strict: bool = False,
     download: bool = False,
+    fields: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the arguments of `load_data` that were given; those of `--set` leave the fields."""
+    """Return the arguments of `load_data` that were given; those of `--set` leave `fields`."""
     given = {"target": target, "task": task, "drop": drop, "strict": strict, "download": download}
-    further = fields.pop("data_options", {})
+    further = {} if fields is None else fields.pop("data_options", {})
     if not isinstance(further, dict):
         raise InputError(f"--set data_options wants a JSON object, not {further!r}.")
     return further | {name: value for name, value in given.items() if value}

@@ -35,7 +35,7 @@ def lr_find(
 ) -> None:
     """Find a learning rate: raise it step by step, and watch the loss."""
     fields = options.settings(set_, batch_size=batch_size, seed=seed)
-    given = options.data_options(fields, target, task, drop, strict, download)
+    given = options.data_options(target, task, drop, strict, download, fields)
     place = out or Path(f"{name.replace('/', '_')}-learning-rate.png")
     if place.suffix.lower() != ".png" or place.is_dir():
         raise InputError(f"the curve is a PNG file: name it so, not {place} (--out).")

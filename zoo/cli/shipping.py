@@ -50,7 +50,7 @@ def export(
     with output.progress.status(f"exporting {model} as {format} {quantize}"):
         given: dict[str, Any] = {}
         if (verify or quantize == "int8") and (data or not _keeps_samples(model)):
-            given = _samples(model, found, data, options.data_options({}, target, task, drop))
+            given = _samples(model, found, data, options.data_options(target, task, drop))
         artifact = exporting.export(
             model,
             out,
@@ -108,7 +108,7 @@ def verify(
     with output.progress.status(f"comparing {artifact} with {source}"):
         samples = None if data else kept_samples(source, found.task)
         if samples is None:
-            given = options.data_options({}, target, task, drop)
+            given = options.data_options(target, task, drop)
             samples = _samples(source, found, data, given)["samples"]
         report = exporting.verify(artifact, source, samples)
     if json:
