@@ -97,6 +97,24 @@ RECIPES = {
             source="zalandoresearch/fashion-mnist, ResNet-18 (self-reported)",
         ),
     ),
+    "resnet20-cifar10": Recipe(
+        model="resnet20",
+        data="cifar10",
+        data_options={"validation": 500},
+        optimizer="sgd",
+        learning_rate=0.1,
+        schedule="one_cycle",
+        epochs=150,
+        augment={"crop": 4, "flip": 0.5, "erase": 0.3},
+        weight_decay=5e-3,
+        precision="mixed_bfloat16",
+        keep="last",
+        reference=Reference(
+            metric="accuracy",
+            value=0.9125,
+            source="He et al. 2015, Table 6 (not through a JPEG)",
+        ),
+    ),
     "inception-cifar10": Recipe(
         model="inception_half",
         data="cifar10",
@@ -163,7 +181,7 @@ RECIPES = {
         schedule="cosine",
         weight_decay=1e-3,
         batch_size=64,
-        epochs=100,
+        epochs=150,
     ),
     "linear-diabetes": Recipe(
         model="linear",
