@@ -12,7 +12,7 @@ from recipes.inputs import data_for
 from recipes.run import Run
 from zoo import cards, weights
 from zoo.errors import InputError
-from zoo.models import load
+from zoo.models import load, takes
 from zoo.registry import unknown
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def evaluate(
         raise InputError(
             f"{network.name!r} has {len(network.outputs)} outputs; measure one of them."
         )
-    if data.shape != tuple(network.input_shape[1:]):
+    if not takes(network, data.shape):
         raise InputError(
             f"the model takes inputs of shape {network.input_shape[1:]}; {data.source!r} holds "
             f"{data.shape}. Fine-tuning adds a layer that resizes."

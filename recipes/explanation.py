@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from recipes import interpretation
 from recipes.evaluation import answers
 from zoo.files import whole_file
+from zoo.stages import is_stage
 
 _COLUMNS = 4
 _MOST = 36  # maps or filters in one panel
@@ -139,7 +139,7 @@ def explain(
     target = int(probabilities.argmax()) if target is None else target
     ideal = interpretation.activation_maximization(model, target, seed=seed)
     spatial = interpretation.spatial_layers(model)
-    stages = [name for name in spatial if re.fullmatch(r"stage\d+", name)]
+    stages = list(filter(is_stage, spatial))
     return Explanation(
         image=image,
         probabilities=probabilities,

@@ -20,7 +20,8 @@ def data_for(
 ) -> Splits:
     """Load data for a model that exists already.
 
-    Pictures come in the model's shape. The columns of a table become features by the encoder that
+    Pictures come in the model's shape; where it leaves a side open, in that of the data, or in the
+    `shape` among the options. The columns of a table become features by the encoder that
     the model's run keeps (a category is the same feature, a gap is filled with the same median),
     and the target and the task are the run's own, unless `options` say otherwise.
 
@@ -63,8 +64,8 @@ def data_options_for(
     else:
         card = cards.read(weights.model_folder(model) / cards.FILE)
         shape, known, task = tuple(card.input.shape), card.recipe["data_options"], card.task
-    if len(shape) == 3:
-        return {"shape": shape, **options}
+    if len(shape) == 3:  # a side that the model leaves open is as the data has it
+        return options if None in shape else {"shape": shape, **options}
     target = options.get("target") or known.get("target")
     same = target == known.get("target", target)
     found = {"target": target, "task": options.get("task") or (task if same else None)}

@@ -1,19 +1,17 @@
 """Models by name: load a pretrained one, look inside it."""
 
 import os
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import cards, foreign, weights
 from zoo.errors import InputError
 from zoo.registry import build, import_builders
+from zoo.stages import is_feature
 
 if TYPE_CHECKING:
     import keras
-
-# A stage that a builder names, or what comes after the last one.
-_STAGE = re.compile(r"stage\d+|pooled|code")
 
 
 def load(
@@ -124,7 +122,15 @@ def features(model: "keras.Model") -> "keras.Model":
     """
     import keras
 
-    stages = {layer.name: layer.output for layer in model.layers if _STAGE.fullmatch(layer.name)}
+    stages = {layer.name: layer.output for layer in model.layers if is_feature(layer.name)}
     if not stages:
         raise InputError(f"the model {model.name!r} names no stages.")
     return keras.Model(model.input, stages, name=f"{model.name}_features")
+
+
+def takes(model: "keras.Model", shape: Sequence[int]) -> bool:
+    """Return whether a model takes inputs of a shape as it is; a side left open takes any."""
+    own = model.inputs[0].shape[1:]
+    return len(own) == len(shape) and all(
+        side in (None, given) for side, given in zip(own, shape, strict=True)
+    )

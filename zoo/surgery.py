@@ -4,7 +4,6 @@ Every function copies: the source model keeps its layers, its weights and its `t
 """
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,9 +11,9 @@ import keras
 
 from zoo.errors import InputError
 from zoo.layers import Standardize
+from zoo.stages import is_stage
 
 HEAD = "predictions"
-STAGE = re.compile(r"stage\d+")
 
 
 def copy(model: keras.Model, **changes: Any) -> keras.Model:
@@ -83,6 +82,8 @@ def with_more_classes(model: keras.Model, added: int) -> keras.Model:
 def with_input_shape(model: keras.Model, shape: Sequence[int]) -> keras.Model:
     """Return a copy for images of another size, which a `keras.layers.Resizing` brings to its own.
 
+    A side that the model leaves open, `None`, becomes that of `shape`, and is not resized.
+
     Args:
         model: takes one image, `(height, width, channels)`.
         shape: the shape of the images that will be given; the channels must be the model's.
@@ -98,6 +99,9 @@ def with_input_shape(model: keras.Model, shape: Sequence[int]) -> keras.Model:
     if len(own) != 3 or len(shape) != 3 or own[2] != shape[2]:
         raise InputError(f"a model that takes {own} cannot be given inputs of shape {shape}.")
     source = keras.Input(shape, dtype=model.inputs[0].dtype, name=model.inputs[0].name)
+    own = tuple(given if side is None else side for side, given in zip(own, shape, strict=True))
+    if own == shape:
+        return copy(model, input_tensors=source)
     resize = keras.layers.Resizing(own[0], own[1], name="resize", dtype="float32")
 
     def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
@@ -168,7 +172,7 @@ def stages(model: keras.Model, normalization: bool = False) -> list[list[keras.L
         still = isinstance(layer, keras.layers.BatchNormalization) and not normalization
         if layer.trainable_weights and not still:
             found[-1].append(layer)
-        if STAGE.fullmatch(layer.name):
+        if is_stage(layer.name):
             named = True
             found.append([])
     learning = [layer for stage in found for layer in stage][:-1]

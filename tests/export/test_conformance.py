@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
-from architectures import CLOSELY, build
+from architectures import CLOSELY, PARTICULAR, build
 
 from export import export
 from zoo.catalog import NAMES
@@ -12,7 +13,7 @@ from zoo.catalog import NAMES
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["saved_model", "litert"])
-@pytest.mark.parametrize("name", CLOSELY)
+@pytest.mark.parametrize("name", [*CLOSELY, *PARTICULAR])
 def test_exports_answer_alike(name: str, format: str, tmp_path: Path) -> None:
     model = build(name)
     rng = np.random.default_rng(0)
@@ -27,3 +28,10 @@ def test_exports_answer_alike(name: str, format: str, tmp_path: Path) -> None:
     if format == "saved_model":
         variables = artifact.path / "variables" / "variables.data-00000-of-00001"
         assert variables.stat().st_size <= 1.05 * 4 * model.count_params() + 2000
+
+
+@pytest.mark.parametrize("name", [*CLOSELY, *PARTICULAR])
+def test_no_convolution_has_groups(name: str) -> None:
+    """Converters and accelerators take plain and depthwise convolutions; groups are split."""
+    convolutions = [x for x in build(name).layers if isinstance(x, keras.layers.Conv2D)]
+    assert [x.name for x in convolutions if x.groups != 1] == []

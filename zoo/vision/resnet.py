@@ -23,6 +23,7 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers import IMAGENET, conv, conv_bn, normalized, predictions, raw_input
+from zoo.stages import block_name
 
 FILTERS = (64, 128, 256, 512)
 VERSIONS = ("v1", "v1.5", "v2")
@@ -85,7 +86,7 @@ def resnet(
         x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)  # (batch, 56, 56, 64)
     for stage, (filters, count) in enumerate(zip(FILTERS, blocks, strict=True), start=1):
         for block in range(1, count + 1):
-            label = f"stage{stage}" if block == count else f"stage{stage}_block{block}"
+            label = block_name(stage, block, count)
             if before:
                 strides = 2 if stage < 4 and block == count else 1
                 x = _block_v2(x, filters, strides, bottleneck, block == 1, use_bias, label)

@@ -13,6 +13,7 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers import conv, normalized, predictions, raw_input
+from zoo.stages import block_name
 
 FILTERS = (16, 32, 64)
 
@@ -58,7 +59,7 @@ def wide_resnet(
     for stage, filters in enumerate(FILTERS, start=1):
         for block in range(1, blocks + 1):
             strides = 2 if stage > 1 and block == 1 else 1
-            label = f"stage{stage}" if block == blocks else f"stage{stage}_block{block}"
+            label = block_name(stage, block, blocks)
             x = _block(x, filters * widen, strides, dropout, label)
     x = normalized(x, name="post")  # (batch, 8, 8, 64k)
     x = layers.GlobalAveragePooling2D(name="pooled")(x)
