@@ -1,6 +1,7 @@
 """Figures against scikit-learn and against sums by hand."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +130,23 @@ def test_a_named_set_is_loaded():
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_run_is_measured_by_its_path_on_the_examples_it_keeps(short_run: Run, kind: type):
     assert evaluate(kind(short_run.path)) == pytest.approx(short_run.metrics["test"], rel=1e-6)
+
+
+def test_a_run_that_keeps_only_some_of_its_test_examples_reads_its_data_again(
+    brief: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("recipes.run._MOST_SAMPLE_BYTES", 64 * 20)
+    run = train(brief(), tmp_path / "run")
+    assert len(run.samples("test")) <= 20 < run.config.dataset.examples["test"]
+    assert evaluate(run.path) == pytest.approx(run.metrics["test"], abs=1e-6)
+
+
+def test_a_model_of_several_outputs_is_refused(few_digits: Splits):
+    image = keras.Input((8, 8, 1), dtype="uint8")
+    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))
+    heads = [keras.layers.Dense(10, "softmax", name=name)(flat) for name in ("one", "other")]
+    with pytest.raises(InputError, match="'two' has 2 outputs; measure one of them"):
+        evaluate(keras.Model(image, heads, name="two"), few_digits)
 
 
 def test_a_run_is_measured_on_given_data(short_run: Run, few_digits: Splits):

@@ -1,6 +1,8 @@
 """The user's own pictures: every mode, format, size and fault."""
 
+import errno
 import io
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -413,6 +415,19 @@ def test_a_set_too_large_for_memory_goes_to_a_mapped_file(
     mapped = load_data(folder, shape=(10, 12, 3), validation=validation)
     assert isinstance(mapped.train.inputs, np.memmap)
     assert mapped.fingerprint == in_memory.fingerprint
+
+
+def test_a_full_disk_is_one_clear_error_and_no_crash(
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    folder = pictures({"a": 10, "b": 10})
+    monkeypatch.setattr("recipes.data.images._IN_MEMORY", 1)
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space left on device"):
+        load_data(folder, shape=(10, 12, 3))
 
 
 @pytest.mark.parametrize("strict", [False, True])
