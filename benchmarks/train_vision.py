@@ -6,7 +6,7 @@ Random uint8 pictures of 32×32×3, batches of 128, ten classes; SGD with moment
 networks, AdamW for the transformer; float32 and bfloat16. The contenders:
 
 - `recipe`: `recipes.train` itself, with its pipeline, crop and flip, and its deterministic ops;
-- `keras`: `fit` with the same model, where Keras' own batch normalization and GELU stand for ours;
+- `keras`: `fit` with the same model, where Keras' own layers stand for ours;
 - `keras-xla` (only if asked for): the same with `jit_compile`, as Keras chooses by itself;
 - `torch` and `torch-compile`: the twins in `torch_models.py`.
 
@@ -59,7 +59,7 @@ from recipes.run import hardware
 from recipes.supervised import compile_model, recipe_batches
 from zoo import registry, surgery
 from zoo.files import whole_file
-from zoo.layers import BatchNormalization, Gelu
+from zoo.layers import BatchNormalization, Conv2D, Gelu
 
 HERE = Path(__file__).parent
 BATCH, CLASSES, SHAPE = 128, 10, (32, 32, 3)
@@ -68,6 +68,10 @@ READY = 8  # batches that lie ready for the contenders without a pipeline
 MATRIX, MATMULS, DRAWN = 2048, 4, 64  # side and number of the products, batches of the input alone
 PRECISIONS = {"float32": "float32", "bf16": "mixed_bfloat16"}
 WAYS = ("recipe", "keras", "torch", "torch-compile")
+_KERAS_OWN = {
+    BatchNormalization: keras.layers.BatchNormalization,
+    Conv2D: keras.layers.Conv2D,
+}
 _SGD = {"optimizer": "sgd", "learning_rate": 0.01}
 _ADAMW = {"optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05}
 
@@ -189,8 +193,7 @@ def run_keras(name: str, precision: str, xla: bool = False) -> None:
     def plain(layer: keras.Layer) -> keras.Layer:
         if isinstance(layer, Gelu):
             return keras.layers.Activation(gelu, name=layer.name)
-        known = type(layer) is BatchNormalization
-        kind = keras.layers.BatchNormalization if known else type(layer)
+        kind = _KERAS_OWN.get(type(layer), type(layer))
         return kind.from_config(layer.get_config())
 
     model = surgery.with_precision(surgery.copy(own, clone_function=plain), PRECISIONS[precision])

@@ -185,10 +185,14 @@ def stages(model: keras.Model, normalization: bool = False) -> list[list[keras.L
 
 
 def same_form(one: keras.Model, other: keras.Model) -> bool:
-    """Return whether two models have the same kinds of layers, with weights of the same shapes."""
+    """Return whether two models have the same kinds of layers, with weights of the same shapes.
+
+    A kind is known by its name, as in the weight files: a layer of the zoo may stand for Keras' own
+    of the same name.
+    """
 
     def form(model: keras.Model) -> list[Any]:
-        return [(type(layer), [w.shape for w in layer.weights]) for layer in model.layers]
+        return [(type(layer).__name__, [w.shape for w in layer.weights]) for layer in model.layers]
 
     return form(one) == form(other) and one.output_shape == other.output_shape
 

@@ -1,6 +1,7 @@
 """Layers and small pieces that several architectures share."""
 
 from zoo.layers.batch_normalization import BatchNormalization
+from zoo.layers.conv2d import Conv2D
 from zoo.layers.convolution import conv, conv_bn, depthwise_bn, inverted_residual, normalized
 from zoo.layers.gelu import Gelu
 from zoo.layers.heads import activated, predictions
@@ -13,6 +14,7 @@ __all__ = [
     "IMAGENET",
     "BatchNormalization",
     "ClassToken",
+    "Conv2D",
     "Gelu",
     "LearnedPositions",
     "LocalResponseNormalization",

@@ -6,6 +6,7 @@ from functools import partial
 from keras import KerasTensor, layers
 
 from zoo.layers.batch_normalization import BatchNormalization
+from zoo.layers.conv2d import Conv2D
 
 
 def conv_bn(
@@ -62,7 +63,7 @@ def conv(
     if padding == "symmetric" and strides > 1 and isinstance(kernel_size, int) and kernel_size > 1:
         x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
         padding = "valid"
-    return layers.Conv2D(
+    return Conv2D(
         filters,
         kernel_size,
         strides,
