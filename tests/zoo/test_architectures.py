@@ -289,7 +289,7 @@ def test_features_are_the_outputs_of_the_named_stages(
     }
     for stage, value in outputs.items():
         inner = keras.Model(model.input, model.get_layer(stage).output)
-        assert np.asarray(value) == pytest.approx(answer(inner, inputs), abs=1e-6)
+        np.testing.assert_allclose(value, answer(inner, inputs), atol=1e-6)
 
 
 def test_features_share_the_weights_of_the_model() -> None:
