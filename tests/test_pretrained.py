@@ -31,6 +31,7 @@ FLOORS = {
     "lenet5-mnist": ("accuracy", 0.990),
     "lenet5-fashion": ("accuracy", 0.905),
     "resnet20-fashion": ("accuracy", 0.930),
+    "resnet20-cifar10": ("accuracy (flip)", 0.905),
     "inception-cifar10": ("accuracy (flip)", 0.880),
     "efficientnet_lite0-flowers": ("accuracy", 0.810),
     "vit-fashion": ("accuracy", 0.900),
@@ -110,8 +111,9 @@ def test_the_card_reaches_its_promise(name: str) -> None:
     assert (points["int8"] <= 1.0) == (name not in TOO_COARSE)
 
 
-def test_eight_bits_make_a_resnet_fast_and_keep_its_answers() -> None:
-    [report] = [r for r in zoo.card("resnet20-fashion").exports if r.quantization == "int8"]
+@pytest.mark.parametrize("name", ["resnet20-fashion", "resnet20-cifar10"])
+def test_eight_bits_make_a_resnet_fast_and_keep_its_answers(name: str) -> None:
+    [report] = [r for r in zoo.card(name).exports if r.quantization == "int8"]
     assert report.reference - report.value <= 0.01
     assert report.reference_milliseconds >= 10 * report.milliseconds
 
