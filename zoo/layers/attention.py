@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 # What is added to the score of a place that may not be seen; a half can hold it, too.
-_NEVER = -3e4
+NEVER = -3e4
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -116,7 +116,7 @@ class Attention(keras.layers.Layer):
 
 def places_bias(ids: Any) -> Any:
     """Return what hides padding, token 0: float32 `(batch, places)`."""
-    return ops.cast(ops.equal(ids, 0), "float32") * _NEVER
+    return ops.cast(ops.equal(ids, 0), "float32") * NEVER
 
 
 def padding_bias(ids: Any) -> Any:
@@ -128,4 +128,4 @@ def causal_bias(length: Any) -> Any:
     """Return what hides every later place: float32 `(1, 1, length, length)`."""
     places = ops.arange(length)
     later = ops.expand_dims(places, 1) < ops.expand_dims(places, 0)
-    return ops.expand_dims(ops.expand_dims(ops.cast(later, "float32") * _NEVER, 0), 0)
+    return ops.expand_dims(ops.expand_dims(ops.cast(later, "float32") * NEVER, 0), 0)

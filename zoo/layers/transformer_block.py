@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from zoo.layers.attention import Attention, causal_bias
+from zoo.layers.attention import NEVER, Attention, causal_bias
 from zoo.layers.gelu import Gelu
 
 _ARGUMENTS = ("num_heads", "hidden", "dropout", "causal", "pre_norm", "activation", "epsilon")
@@ -110,6 +110,45 @@ class TransformerBlock(keras.layers.Layer):
             )
         x = self.perceptron(x, training)
         return (x, weights) if return_weights else x
+
+    def step(
+        self,
+        x: Any,
+        place: Any,
+        cache: tuple[Any, Any],
+        memory_cache: tuple[Any, Any] | None = None,
+        memory_bias: Any = None,
+    ) -> tuple[Any, tuple[Any, Any], Any]:
+        """Apply the block to one place, after those before it.
+
+        Args:
+            x: `(batch, 1, width)`.
+            place: its number, from 0.
+            cache: keys and values of the places before it, `(batch, num_heads, length, depth)`
+                each, with room for this one.
+            memory_cache: `memory_attention.keys_and_values` of the memory.
+            memory_bias: added to the scores of the attention to the memory.
+
+        Returns:
+            The output, the cache with this place, and the weights of the attention to the memory.
+        """
+        places = ops.arange(cache[0].shape[2])
+        bias = ops.cast(places > place, "float32") * NEVER
+        kept: list[Any] = []
+
+        def attend(y: Any) -> tuple[Any, Any]:
+            for old, new in zip(cache, self.attention.keys_and_values(y), strict=True):
+                kept.append(ops.slice_update(old, (0, 0, place, 0), ops.cast(new, old.dtype)))
+            return self.attention.attend(y, *kept, bias)
+
+        x, weights = self.part("self", x, attend)
+        if memory_cache:
+            x, weights = self.part(
+                "memory",
+                x,
+                lambda y: self.memory_attention.attend(y, *memory_cache, memory_bias),
+            )
+        return self.perceptron(x), (kept[0], kept[1]), weights
 
     def part(self, name: str, x: Any, function: Any, training: bool | None = None) -> Any:
         """Return a part's output with its residual, normalized, and what else it returns."""
