@@ -14,33 +14,27 @@ class Format:
 
     Attributes:
         name: as in `export(…, format=name)`.
-        file: the file of the artifact's folder that its users open, or "" for the folder itself.
         writer: "module:function"; called with a `Servable`, a folder and the other options.
         reader: "module:function"; called in a fresh process with the artifact's folder and its
             manifest, returns a function from named arrays to named arrays.
         quantizations: what it can quantize to.
-        extra: the extra of this package that it needs, or "".
     """
 
     name: str
-    file: str
     writer: str
     reader: str
     quantizations: tuple[str, ...]
-    extra: str = ""
 
 
 ROWS = (
     Format(
         name="saved_model",
-        file="",
         writer="export.saved_model:write",
         reader="export.saved_model:read",
         quantizations=("float32",),
     ),
     Format(
         name="litert",
-        file="model.tflite",
         writer="export.litert:write",
         reader="export.litert:read",
         quantizations=("float32", "float16", "dynamic", "int8"),

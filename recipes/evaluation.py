@@ -49,6 +49,7 @@ TEST_TIME: dict[str, Callable[[np.ndarray], Iterator[np.ndarray]]] = {
     "flip+shift": _mirrored_and_shifted,
 }
 _AT_ONCE = 4096
+_MOST, _MOST_BYTES = 256, 4 << 20  # examples in a batch, and of their inputs
 
 
 def evaluate(
@@ -150,14 +151,28 @@ def answers(model: "keras.Model", inputs: np.ndarray, augment: str = "") -> np.n
     for start in range(0, len(inputs), _AT_ONCE):  # Keras copies what it is given
         part = np.asarray(inputs[start : start + _AT_ONCE])
         views = TEST_TIME[augment](part) if augment else [part]
-        outputs = [model.predict(view, batch_size=256, verbose=0) for view in views]
+        outputs = [model.predict(view, batch_size=batch_of(view), verbose=0) for view in views]
         means.append(np.mean(outputs, axis=0, dtype="float32"))
     return np.concatenate(means)
 
 
+def batch_of(inputs: np.ndarray) -> int:
+    """Return how many inputs to answer at a time: fewer of large pictures, whose maps are large."""
+    return max(1, min(_MOST, _MOST_BYTES // max(1, inputs[:1].nbytes)))
+
+
 def figures(outputs: np.ndarray, examples: Examples, task: str) -> dict[str, float]:
-    """Return the figures of some outputs against the examples' targets."""
+    """Return the figures of some outputs against the examples' targets.
+
+    Raises:
+        InputError: classes, and outputs that are no probabilities.
+    """
     if task == "classification":
+        if outputs.min() < -1e-3 or np.abs(outputs.sum(axis=-1) - 1).max() > 1e-2:
+            raise InputError(
+                "the model answers with no probabilities: give it a softmax, as a model has unless "
+                "it is built with classifier_activation=None."
+            )
         targets, decisions = examples.targets, outputs.argmax(axis=-1)
         likelihood = outputs[np.arange(len(outputs)), targets].astype("float64")
         result = {

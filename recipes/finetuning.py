@@ -1,5 +1,6 @@
 """Fine-tuning: a pretrained model learns the user's own classes, without being touched itself."""
 
+import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -110,6 +111,13 @@ def finetune(
     return _begin(recipe, source, card, data, out, callbacks)
 
 
+def finetuning_defaults() -> dict[str, Any]:
+    """Return the fields of a recipe that `finetune` gives where nothing is said."""
+    fields = ("epochs", "head_epochs", "learning_rate", "head_learning_rate", "batch_size")
+    parameters = inspect.signature(finetune).parameters
+    return {field: parameters[field].default for field in fields}
+
+
 def finetune_by(
     recipe: Recipe,
     out: str | os.PathLike[str],
@@ -185,6 +193,8 @@ def _learner(
                 "pretrained models and runs that classify."
             )
         data = data.relabelled([*known, *(label for label in data.labels if label not in known)])
+    elif set(known) == set(data.labels):
+        data = data.relabelled(known)
     data = data.limited(recipe.examples)
     seed_everything(recipe.seed)
     return _fitted(source, data, task, known, recipe.keep_classes), data, task
@@ -237,8 +247,12 @@ def _fitted(
         return learner
     if task == "regression":
         return surgery.with_head(learner, 1, None)
-    if known and known == list(data.labels) and learner.output_shape == (None, len(known)):
-        return learner  # the same classes: what the head knows of them is worth keeping
-    if keep_classes:
-        return surgery.with_more_classes(learner, len(data.labels) - len(known))
-    return surgery.with_head(learner, len(data.labels))
+    same = known == list(data.labels) and learner.output_shape == (None, len(known))
+    if not (same or keep_classes):
+        return surgery.with_head(learner, len(data.labels))
+    last = learner.layers[-1]
+    if isinstance(last, keras.layers.Dense) and last.activation is not keras.activations.softmax:
+        raise InputError("classes are learned from probabilities: leave out classifier_activation.")
+    if same:
+        return learner  # what the head knows of the classes is worth keeping
+    return surgery.with_more_classes(learner, len(data.labels) - len(known))

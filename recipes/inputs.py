@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes.data import Encoder, Splits, load_data
+from recipes.data.named import SOURCES
 from recipes.run import Run
 from zoo import cards, weights
 from zoo.errors import InputError
@@ -45,8 +46,13 @@ def data_for(
     if isinstance(model, str | os.PathLike):
         card = cards.read(weights.model_folder(model) / cards.FILE)
         encoder = encoder_of(model)
-        if source is None:
-            source, options = card.dataset.source, {**card.recipe["data_options"], **options}
+        own = card.dataset.source
+        if source is None and own not in SOURCES and not Path(own).exists():
+            raise InputError(
+                f"{card.name!r} learned from {own!r}, which is not here: name your data (--data)."
+            )
+        if source in (None, own):
+            source, options = own, {**card.recipe.get("data_options", {}), **options}
     if source is None:
         raise InputError("name the data: this model has no card that says what it was trained on.")
     return load_data(source, **data_options_for(model, **options), encoder=encoder)

@@ -16,6 +16,7 @@ from recipes.checkpoint import Checkpoint
 from recipes.data import Examples, Splits, load_data
 from recipes.data.pipeline import balanced_weights, batches, training_batches
 from recipes.data.sampling import epoch_size
+from recipes.evaluation import batch_of
 from recipes.finishing import finish
 from recipes.inputs import data_for
 from recipes.phases import Phase, phases, thaw
@@ -91,9 +92,7 @@ def continue_run(
     if run.finished:
         return run
     recipe = run.config.recipe
-    data = data or data_of(recipe, run)
-    if recipe.keep_classes:
-        data = data.relabelled(run.config.labels)
+    data = _numbered(data, run) if data else data_of(recipe, run)
     data = data.limited(recipe.examples)
     if data.fingerprint != run.config.dataset.fingerprint:
         raise InputError(
@@ -142,7 +141,13 @@ def data_of(recipe: Recipe, run: Run | None = None) -> Splits:
     if row and row.task == "regression" and Path(recipe.data).is_file():
         options.setdefault("task", row.task)
     data = load_data(recipe.data, **options, encoder=run.encoder if run else None)
-    return data.relabelled(run.config.labels) if run and recipe.keep_classes else data
+    return _numbered(data, run) if run else data
+
+
+def _numbered(data: Splits, run: Run) -> Splits:
+    """Return a run's data with its classes numbered as the run has them."""
+    known = run.config.labels
+    return data.relabelled(known) if set(data.labels) <= set(known) else data
 
 
 def seed_everything(seed: int) -> None:
@@ -322,7 +327,7 @@ def _fit(
         steps_per_epoch=steps,
         initial_epoch=epochs.start,
         epochs=epochs.stop,
-        validation_data=batches(data.validation, 256, task, classes),
+        validation_data=batches(data.validation, batch_of(data.validation.inputs), task, classes),
         verbose=0,
         shuffle=False,
         callbacks=[

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from recipes import Recipe, Run, train
+from recipes import Recipe, Run, load_data, train
 from recipes.evaluation import measure
-from zoo import cards, surgery
+from zoo import InputError, cards, surgery
 from zoo.cli import packaging
 from zoo.registry import build
 
@@ -48,6 +48,17 @@ def test_weights_are_halved_where_validation_stays_the_same(small_run: Run, tmp_
     card = packaging.package(small_run, "mlp-digits", tmp_path)
     assert stored_types(tmp_path / "mlp-digits" / packaging.WEIGHTS) == {"float16"}
     assert_figures_are_of_the_file(card, tmp_path / "mlp-digits", small_run)
+
+
+def test_data_that_has_changed_is_told(
+    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "recipes.supervised.load_data", lambda *a, **k: load_data("digits", validation=40)
+    )
+    with pytest.raises(InputError, match="'digits' has changed since"):
+        packaging.package(small_run, "mlp-digits", tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_stay_whole_where_rounding_moves_the_likelihood_and_no_answer(

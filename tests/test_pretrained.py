@@ -41,6 +41,10 @@ FLOORS = {
     "linear-diabetes": ("r2", 0.40),
 }
 
+# Eight bits for the activations, too, are too coarse for these: the columns of the tables are of
+# very different sizes, and the network of the flowers is deep and thin.
+TOO_COARSE = {"logistic-breast_cancer", "linear-diabetes", "efficientnet_lite0-flowers"}
+
 # Trained by others: their weights come with a package, or are fetched. Name in keras.applications.
 FETCHED = {
     "vgg16-imagenet": "vgg16",
@@ -100,8 +104,10 @@ def test_the_card_reaches_its_promise(name: str) -> None:
     for (_, quantization), report in forms.items():
         if quantization == "float32":
             assert report.largest_difference <= 1e-4
-    best = min(r.reference - r.value for r in card.exports if r.quantization in ("dynamic", "int8"))
-    assert 100 * best <= 1.0
+    points = {q: 100 * abs(r.reference - r.value) for (_, q), r in forms.items()}
+    assert points["float16"] <= 0.1
+    assert points["dynamic"] <= 1.0
+    assert (points["int8"] <= 1.0) == (name not in TOO_COARSE)
 
 
 def test_eight_bits_make_a_resnet_fast_and_keep_its_answers() -> None:

@@ -64,7 +64,7 @@ def load(
         return model
     from zoo.surgery import with_head
 
-    return with_head(model, classes)
+    return with_head(model, classes, arguments.get("classifier_activation", "softmax"))
 
 
 def _built_with(arguments: dict[str, Any], model: "keras.Model", card: cards.Card) -> "keras.Model":
@@ -83,6 +83,11 @@ def _built_with(arguments: dict[str, Any], model: "keras.Model", card: cards.Car
     if [w.shape for w in result.weights] != [v.shape for v in values]:
         raise InputError(f"the weights of {card.name!r} do not fit a model with {words}.")
     result.set_weights(values)
+    shape = model.input_shape[1:]
+    if "input_shape" not in arguments and result.input_shape[1:] != shape:
+        from zoo.surgery import with_input_shape
+
+        return with_input_shape(result, shape)  # a run's model resizes its pictures
     return result
 
 

@@ -120,17 +120,18 @@ def with_input_shape(model: keras.Model, shape: Sequence[int]) -> keras.Model:
 def with_precision(model: keras.Model, policy: str) -> keras.Model:
     """Return a copy that computes with another dtype policy, such as "mixed_bfloat16".
 
-    The layers that take raw inputs and those that give the outputs stay in float32, or come to it.
+    The layers that take or resize raw inputs and those that give the outputs stay in float32, or
+    come to it.
     """
     model = functional(model)
     last = max((i for i, layer in enumerate(model.layers) if layer.weights), default=0)
-    outputs = set(model.layers[last:])
+    outputs = {*model.layers[last:], *(x._keras_history.operation for x in model.outputs)}
 
     def change(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
         if not isinstance(layer, keras.Layer) or isinstance(layer, keras.Model):
             return layer.__class__.from_config(config)  # neither has a policy of its own
-        raw = isinstance(layer, keras.layers.Rescaling | Standardize)
+        raw = isinstance(layer, keras.layers.Rescaling | keras.layers.Resizing | Standardize)
         config["dtype"] = "float32" if raw or layer in outputs else policy
         return layer.__class__.from_config(config)
 

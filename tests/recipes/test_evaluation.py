@@ -15,6 +15,8 @@ import zoo
 from recipes import Recipe, Run, Splits, evaluate, load_data, train
 from recipes.data import Examples
 from recipes.data.splits import SPLITS
+from recipes.evaluation import batch_of
+from recipes.inputs import data_for
 from zoo import InputError
 
 
@@ -139,6 +141,35 @@ def test_a_run_that_keeps_only_some_of_its_test_examples_reads_its_data_again(
     run = train(brief(), tmp_path / "run")
     assert len(run.samples("test")) <= 20 < run.config.dataset.examples["test"]
     assert evaluate(run.path) == pytest.approx(run.metrics["test"], abs=1e-6)
+
+
+def test_logits_are_not_measured_as_probabilities(short_run: Run, few_digits: Splits):
+    logits = zoo.load(short_run.path, classifier_activation=None)
+    for augment in ("", "flip"):
+        with pytest.raises(InputError, match="no probabilities"):
+            evaluate(logits, few_digits, augment=augment)
+
+
+def test_large_pictures_are_answered_in_smaller_batches():
+    sizes = [batch_of(np.zeros((2, n, n, 3), "uint8")) for n in (28, 224, 4096)]
+    assert sizes[0] == 256 > sizes[1] > sizes[2] == 1
+
+
+def test_data_that_is_not_here_is_asked_for():
+    with pytest.raises(InputError, match="learned from 'imagenet', which is not here: name your"):
+        data_for("vgg16-imagenet")
+
+
+def test_the_models_own_data_is_divided_as_it_was_also_by_name(tmp_path: Path):
+    options = {"validation": 40}
+    recipe = Recipe(model="softmax", data="digits", data_options=options, epochs=1)
+    run = train(recipe, tmp_path / "run")
+    assert (
+        data_for(run.path, "digits").sizes
+        == data_for(run.path).sizes
+        == run.config.dataset.examples
+    )
+    assert load_data("digits").sizes != run.config.dataset.examples
 
 
 def test_a_model_of_several_outputs_is_refused(few_digits: Splits):

@@ -211,6 +211,28 @@ def test_the_same_labels_keep_the_head(short_run: Run, few_digits: Splits, tmp_p
     assert state_of(run).history[0]["loss"] < 1.2 * short_run.metrics["test"]["cross_entropy"]
 
 
+def test_the_same_labels_in_another_order_keep_the_head(
+    short_run: Run, few_digits: Splits, tmp_path: Path
+):
+    turned = few_digits.relabelled(few_digits.labels[::-1])
+    run = finetune(short_run.path, turned, tmp_path / "run", epochs=1, head_epochs=0)
+    start, source = by_layer(initial(run)), by_layer(short_run.load())
+    assert equal(start["predictions"], source["predictions"])
+    assert run.card.labels == list(few_digits.labels)
+    assert run.metrics["test"]["accuracy"] > 0.9 * short_run.metrics["test"]["accuracy"]
+
+
+@pytest.mark.parametrize("keep_classes", [False, True])
+def test_logits_are_not_learned_from_as_probabilities(keep_classes: bool, tmp_path: Path):
+    examples = Examples(np.zeros((20, 28, 28, 1), "uint8"), np.arange(20) % 10)
+    digits = tuple(zoo.card("mlp-mnist").labels)
+    data = Splits(examples, examples, examples, "classification", digits, "made", "none")
+    logits = {"arguments": {"classifier_activation": None}, "keep_classes": keep_classes}
+    with pytest.raises(InputError, match="leave out classifier_activation"):
+        finetune("mlp-mnist", data, tmp_path / "run", epochs=1, **logits)
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_labels_give_a_new_head(short_run: Run, renamed: Splits, tmp_path: Path):
     run = finetune(short_run.path, renamed, tmp_path / "run", epochs=1, head_epochs=0)
     start, source = by_layer(initial(run)), by_layer(short_run.load())

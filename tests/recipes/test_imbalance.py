@@ -84,7 +84,7 @@ def test_classes_are_mixed_within_an_epoch(sampling: str):
 def test_a_class_without_examples_stays_without(sampling: str):
     targets = np.array([0, 0, 0, 2])
     counts = np.bincount(targets[balanced_order(targets, sampling, 0, 0)], minlength=3)
-    assert counts.tolist() == [3, 0, 3] if sampling == "over" else [1, 0, 1]
+    assert counts.tolist() == ([3, 0, 3] if sampling == "over" else [1, 0, 1])
     assert epoch_size(targets, sampling) == counts.sum()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import cards
+from zoo import cards, surgery
 from zoo.cards import Weights
 
 Packer = Callable[..., Path]
@@ -128,6 +128,25 @@ def test_other_classes_stand_on_the_old_features(
     old, new = (keras.Model(m.input, m.get_layer("f6_activation").output) for m in (model, loaded))
     assert np.array_equal(new(pictures), old(pictures))
     assert np.asarray(loaded(pictures)).sum(axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_new_head_may_answer_with_logits(pack: Packer) -> None:
+    folder = pack(zoo.build("mlp", hidden=(8,)), "mlp", arguments={"hidden": [8]})
+    head = zoo.load(folder, classes=5, classifier_activation=None).layers[-1]
+    assert (head.units, head.activation) == (5, keras.activations.linear)
+
+
+def test_a_model_that_resizes_still_does_with_other_arguments(
+    pack: Packer, pictures: np.ndarray
+) -> None:
+    model = zoo.build("mlp", hidden=(8,))
+    resizing = surgery.with_input_shape(model, (8, 8, 1))
+    folder = pack(resizing, "mlp", file="model.keras", arguments={"hidden": [8]})
+    loaded = zoo.load(folder, classifier_activation=None)
+    small = pictures[:, :8, :8]
+    answers = np.asarray(keras.ops.softmax(loaded(small)))
+    np.testing.assert_allclose(answers, resizing(small), atol=1e-6)
+    assert zoo.load(folder, include_top=False).input_shape == (None, 8, 8, 1)
 
 
 def test_a_head_that_cannot_be_exchanged_is_told(pack: Packer) -> None:

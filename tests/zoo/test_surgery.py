@@ -319,6 +319,16 @@ def test_mixed_precision_computes_the_hidden_layers_in_bfloat16() -> None:
     assert hidden == {"mixed_bfloat16"}
 
 
+def test_mixed_precision_leaves_resizing_and_every_output_in_float32() -> None:
+    resizing = surgery.with_input_shape(build("lenet5"), (8, 8, 1))
+    result = surgery.with_precision(resizing, "mixed_bfloat16")
+    assert result.get_layer("resize").compute_dtype == "float32"
+    several = build("googlenet_auxiliary")
+    result = surgery.with_precision(several, "mixed_bfloat16")
+    assert {tensor.dtype for tensor in result.outputs} == {"float32"}
+    assert len(result.outputs) == 3
+
+
 @every_architecture
 def test_mixed_precision_and_back_is_the_source(name: str) -> None:
     model = build(name)

@@ -121,6 +121,7 @@ def finetune(
     refuse_taken(place)
     output.start_tensorflow()
     import recipes
+    from recipes.finetuning import finetuning_defaults
     from recipes.inputs import data_options_for
     from recipes.recipe import Recipe
     from zoo.cli.progress import Epochs as Bar
@@ -130,8 +131,8 @@ def finetune(
     with output.progress.status(f"reading {data}"):
         splits = recipes.data_for(model, data, **given)
     options.report_skipped(splits)
-    defaults = {"epochs": 10, "head_epochs": 3} | fields
-    total = defaults["epochs"] + defaults["head_epochs"]
+    planned = finetuning_defaults() | fields
+    total = planned["epochs"] + planned["head_epochs"]
     with _resumable(place, "finetune"):
         run = recipes.finetune(
             model, splits, place, data_options=given, callbacks=[Bar(total)], **fields
@@ -305,7 +306,9 @@ def recipe_named(
         if data is None:
             raise InputError(f"name the data to fine-tune {name!r} on (--data).")
         model_folder(name)
-        return _checked(Recipe, first | {"fine_tuning": True} | fields)
+        from recipes.finetuning import finetuning_defaults
+
+        return _checked(Recipe, first | {"fine_tuning": True} | finetuning_defaults() | fields)
     if name in recipes.RECIPES:
         fields = fields | ({"data": data} if data else {})
         own = recipes.RECIPES[name]

@@ -38,6 +38,10 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
 
     card = run.card
     data = data_of(run.config.recipe, run)
+    if data.limited(run.config.recipe.examples).fingerprint != run.config.dataset.fingerprint:
+        raise InputError(
+            f"{data.source!r} has changed since {run.path} learned from it: train it again."
+        )
     model = run.load()
     stored = build(card.architecture, **card.arguments) if card.architecture else None
     if stored is None or not same_form(stored, model):

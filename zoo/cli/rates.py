@@ -54,6 +54,8 @@ def lr_find(
                 "model": recipe.model,
                 "data": recipe.data,
                 "suggestion": found.suggestion,
+                "learning_rate": recipe.learning_rate,
+                "batch_size": recipe.batch_size,
                 "diverged": found.diverged,
                 "rates": found.rates.tolist(),
                 "losses": found.losses.tolist(),

@@ -14,6 +14,7 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers import conv_bn, predictions, raw_input
+from zoo.stages import block_name
 
 # Filters and kernel sizes.
 Convolutions = Sequence[tuple[int, int | tuple[int, int]]]
@@ -56,13 +57,13 @@ def inception_v3(
     x = _conv(x, 192, 3, padding="valid", name="stem5")
     x = layers.MaxPooling2D(3, 2, name="stage2")(x)  # (batch, 35, 35, 192)
     for number, projection in enumerate((32, 64, 64), start=1):
-        x = _module_a(x, projection, "stage3" if number == 3 else f"stage3_{number}")
+        x = _module_a(x, projection, block_name(3, number, 3))
     x = _halved_a(x, "reduction1")  # (batch, 17, 17, 768)
     for number, width in enumerate(_WIDTHS_B, start=1):
-        x = _module_b(x, width, "stage4" if number == 4 else f"stage4_{number}")
+        x = _module_b(x, width, block_name(4, number, 4))
     x = _halved_b(x, "reduction2")  # (batch, 8, 8, 1280)
     for number in (1, 2):
-        x = _module_c(x, "stage5" if number == 2 else f"stage5_{number}")
+        x = _module_c(x, block_name(5, number, 2))
     x = layers.GlobalAveragePooling2D(name="pooled")(x)  # of (batch, 8, 8, 2048)
     if include_top:
         x = layers.Dropout(dropout, name="dropout")(x)

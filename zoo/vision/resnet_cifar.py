@@ -15,6 +15,7 @@ import keras
 from keras import KerasTensor, layers, ops
 
 from zoo.layers import conv_bn, predictions, raw_input
+from zoo.stages import block_name
 
 FILTERS = (16, 32, 64)
 
@@ -54,8 +55,7 @@ def resnet_cifar(
     for stage, filters in enumerate(FILTERS, start=1):
         for block in range(1, blocks + 1):
             strides = 2 if stage > 1 and block == 1 else 1
-            last = f"stage{stage}" if block == blocks else ""
-            x = _block(x, filters, strides, shortcut, f"stage{stage}_block{block}", last)
+            x = _block(x, filters, strides, shortcut, block_name(stage, block, blocks))
     # (batch, 8, 8, 64)
     x = layers.GlobalAveragePooling2D(name="pooled")(x)
     if include_top:
@@ -63,9 +63,7 @@ def resnet_cifar(
     return keras.Model(inputs, x, name=name)
 
 
-def _block(
-    x: KerasTensor, filters: int, strides: int, shortcut: str, name: str, output: str
-) -> KerasTensor:
+def _block(x: KerasTensor, filters: int, strides: int, shortcut: str, name: str) -> KerasTensor:
     y = conv_bn(x, filters, 3, strides, name=f"{name}_1")
     y = conv_bn(y, filters, 3, activation=None, name=f"{name}_2")
     if strides > 1 and shortcut == "projection":
@@ -75,4 +73,4 @@ def _block(
         x = layers.MaxPooling2D(1, strides, name=f"{name}_shortcut")(x)  # every second pixel
         x = ops.pad(x, ((0, 0), (0, 0), (0, 0), (added // 2, added - added // 2)))
     x = layers.Add(name=f"{name}_add")([x, y])
-    return layers.Activation("relu", name=output or name)(x)
+    return layers.Activation("relu", name=name)(x)
