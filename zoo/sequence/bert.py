@@ -25,6 +25,7 @@ def bert(
     max_length: int = 512,
     segments: int = 0,
     dropout: float = 0.1,
+    length: int | None = None,
     classes: int = 2,
     include_top: bool = True,
     classifier_activation: str | None = "softmax",
@@ -41,6 +42,7 @@ def bert(
         max_length: number of places that have a position.
         segments: number of kinds of sentences in a text; 0 leaves the input "segments" out.
         dropout: share of what is dropped behind the embeddings and behind each part of a block.
+        length: of the texts; default `None`: any. Phones need a fixed one.
         classes: number of classes.
         include_top: `False` ends the model with the features, `(batch, width)`.
         classifier_activation: "softmax", or `None` for logits.
@@ -55,12 +57,12 @@ def bert(
         >>> zoo.build("bert_tiny").count_params()
         4385920
     """
-    ids = keras.Input((None,), dtype="int32", name="ids")
+    ids = keras.Input((length,), dtype="int32", name="ids")
     inputs = {"ids": ids}
     normal = keras.initializers.TruncatedNormal(stddev=0.02)
     x = layers.Embedding(vocabulary_size, width, normal, name="embedding")(ids)
     if segments:
-        inputs["segments"] = keras.Input((None,), dtype="int32", name="segments")
+        inputs["segments"] = keras.Input((length,), dtype="int32", name="segments")
         table = layers.Embedding(segments, width, normal, name="segment_embedding")
         x = layers.Add(name="embeddings")([x, table(inputs["segments"])])
     x = LearnedPositions(max_length, name="positions")(x)

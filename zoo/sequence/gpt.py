@@ -23,6 +23,7 @@ def gpt(
     num_heads: int = 6,
     max_length: int = 256,
     dropout: float = 0.1,
+    length: int | None = None,
     name: str = "gpt",
 ) -> keras.Model:
     """Build a language model.
@@ -34,6 +35,7 @@ def gpt(
         num_heads: number of heads; it divides `width`.
         max_length: number of places that have a position.
         dropout: share of what is dropped behind the embeddings and behind each part of a block.
+        length: of the texts; default `None`: any. Phones need a fixed one.
         name: name of the model.
 
     Returns:
@@ -43,9 +45,9 @@ def gpt(
     Example:
         >>> import zoo
         >>> zoo.build("gpt").count_params()
-        2738304
+        2737920
     """
-    ids = keras.Input((None,), dtype="int32", name="ids")
+    ids = keras.Input((length,), dtype="int32", name="ids")
     embed = TokenEmbedding(vocabulary_size, width, name="embedding")
     x = LearnedPositions(max_length, name="positions")(embed(ids))
     x = layers.Dropout(dropout, name="dropout")(x)  # (batch, length, width)

@@ -113,7 +113,7 @@ def rnn_language_model(
     Example:
         >>> import zoo
         >>> zoo.build("lstm_language_model").count_params()
-        887268
+        886116
     """
     recur = partial(_recurrent, cell, stateful=stateful, unroll=unroll, return_sequences=True)
     ids = keras.Input((length,), batch_size=batch_size, dtype="int32", name="ids")

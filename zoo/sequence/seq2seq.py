@@ -45,6 +45,7 @@ def seq2seq(
     context_every_step: bool = False,
     bidirectional: bool = False,
     dropout: float = 0.0,
+    length: int | None = None,
     return_attention: bool = False,
     name: str = "lstm_seq2seq",
 ) -> keras.Model:
@@ -61,6 +62,7 @@ def seq2seq(
         context_every_step: every step of the decoder sees the encoder's last state.
         bidirectional: the encoder reads from both ends.
         dropout: share of what is dropped behind the embeddings and between layers.
+        length: of source and target; default `None`: any. Phones need a fixed one.
         return_attention: whether the model also answers with its weights, as "attention".
         name: name of the model.
 
@@ -80,8 +82,8 @@ def seq2seq(
         ['attention', 'logits']
     """
     _check(cell, attention, context_every_step, return_attention)
-    source = keras.Input((None,), dtype="int32", name="source")
-    target = keras.Input((None,), dtype="int32", name="target")
+    source = keras.Input((length,), dtype="int32", name="source")
+    target = keras.Input((length,), dtype="int32", name="target")
     x = layers.Embedding(source_vocabulary_size, embedding_dim, name="source_embedding")(source)
     x = layers.Dropout(dropout, name="source_dropout")(x)  # (batch, places, embedding_dim)
     memory, states = _encoder(x, ops.not_equal(source, 0), units, depth, cell, bidirectional)

@@ -27,6 +27,7 @@ def transformer(
     dropout: float = 0.1,
     pre_norm: bool = True,
     shared_embeddings: bool = True,
+    length: int | None = None,
     return_attention: bool = False,
     name: str = "transformer",
 ) -> keras.Model:
@@ -41,6 +42,7 @@ def transformer(
         dropout: share of what is dropped behind the embeddings and behind each part of a block.
         pre_norm: normalize before each part of a block, and not after it, as the paper does.
         shared_embeddings: one table for source, target and output; else source has its own.
+        length: of source and target; default `None`: any. Phones need a fixed one.
         return_attention: whether the model also answers with the weights of the last block's
             attention to the source, as "attention".
         name: name of the model.
@@ -57,8 +59,8 @@ def transformer(
         63082496
     """
     hidden = hidden or 4 * width
-    source = keras.Input((None,), dtype="int32", name="source")
-    target = keras.Input((None,), dtype="int32", name="target")
+    source = keras.Input((length,), dtype="int32", name="source")
+    target = keras.Input((length,), dtype="int32", name="target")
     embed = TokenEmbedding(vocabulary_size, width, scale=True, name="embedding")
     embed_source = embed
     if not shared_embeddings:
