@@ -30,6 +30,7 @@ from zoo.files import whole_file
 _DIVERGED = 4.0  # times the best loss
 _MEMORY = 0.9  # of the moving average that decides on divergence
 _WIDTH = 0.03  # of the smoothing, as a share of the steps
+_BEGUN = 0.1  # share of the whole fall, from which on it counts
 _FEWEST = 8  # steps that a curve needs
 
 
@@ -93,7 +94,8 @@ def lr_find(
 
     The rule of the suggestion: the losses are smoothed by a Gaussian window (3 % of the steps wide,
     which delays nothing), and the suggestion is the rate at which the smoothed curve falls most
-    steeply over the logarithm of the rate, before its lowest point. It is a rate to begin with, or
+    steeply over the logarithm of the rate, between where a tenth of its fall is done for good and
+    its lowest point: small batches make the curve tremble before. It is a rate to begin with, or
     the highest of a one-cycle schedule; it is not tuned.
 
     Args:
@@ -181,13 +183,17 @@ def suggest(rates: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, float]:
     places = np.arange(len(rates))
     window = np.exp(-0.5 * ((places[:, None] - places) / width) ** 2)
     smoothed = window @ losses / window.sum(axis=1)
-    slopes = np.gradient(smoothed, np.log(rates))[: int(smoothed.argmin()) + 1]
+    last = int(smoothed.argmin())
+    level = np.median(smoothed[: max(1, last // 4)])
+    above = np.flatnonzero(smoothed[:last] > level - _BEGUN * (level - smoothed[last]))
+    first = int(above[-1]) if len(above) else 0
+    slopes = np.gradient(smoothed, np.log(rates))[first : last + 1]
     if not slopes.min() < 0:
         raise CheckFailed(
             f"the loss does not fall at any rate from {rates[0]:.1e} to {rates[-1]:.1e}: begin "
             "lower, or take more steps."
         )
-    return smoothed, float(rates[slopes.argmin()])
+    return smoothed, float(rates[first + slopes.argmin()])
 
 
 class _RangeTest(keras.callbacks.Callback):

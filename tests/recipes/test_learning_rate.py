@@ -156,3 +156,13 @@ def test_a_range_that_begins_too_high_is_said_to(brief: Brief, digits: Splits) -
 def test_a_recipe_by_name_is_the_packaged_one() -> None:
     found = lr_find("logistic-breast_cancer", load_data("breast_cancer"), steps=40)
     assert 1e-5 < found.suggestion <= 1
+
+
+def test_trembling_before_the_fall_suggests_nothing() -> None:
+    rates = np.geomspace(1e-6, 1, 100)
+    losses = 2.0 - 1.5 / (1 + np.exp(-6 * (np.log10(rates) + 2)))
+    losses[5:11] += 1.5 * np.array([1, 1, 1, -1, -1, -1])
+    smoothed, suggestion = suggest(rates, losses)
+    slopes = np.gradient(smoothed)
+    assert rates[slopes.argmin()] < 1e-5  # the steepest place is there
+    assert suggestion == pytest.approx(1e-2, rel=0.5)
