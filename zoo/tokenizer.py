@@ -119,7 +119,8 @@ class Tokenizer:
     @property
     def vocabulary(self) -> list[str]:
         """The tokens, in the order of their numbers."""
-        return [self.inner.id_to_token(number) for number in range(len(self))]
+        numbers = self.inner.get_vocab()
+        return sorted(numbers, key=numbers.__getitem__)
 
     def __len__(self) -> int:
         return self.inner.get_vocab_size()

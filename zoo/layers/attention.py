@@ -44,7 +44,7 @@ class Attention(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_heads, self.use_bias = num_heads, use_bias
 
-    def build(self, x_shape: tuple[int | None, ...], memory_shape: Any = None) -> None:
+    def build(self, x_shape: Any, memory_shape: Any = None) -> None:
         """Create the projections."""
         width = x_shape[-1]
         if width % self.num_heads:

@@ -139,7 +139,7 @@ class TransformerBlock(keras.layers.Layer):
         def attend(y: Any) -> tuple[Any, Any]:
             for old, new in zip(cache, self.attention.keys_and_values(y), strict=True):
                 kept.append(ops.slice_update(old, (0, 0, place, 0), ops.cast(new, old.dtype)))
-            return self.attention.attend(y, *kept, bias)
+            return self.attention.attend(y, kept[0], kept[1], bias)
 
         x, weights = self.part("self", x, attend)
         if memory_cache:

@@ -114,7 +114,8 @@ class TransformerSteps:
         """Read a token, and also return the last block's attention `(batch, num_heads, places)`."""
         memories, bias = constants
         x = self.positions(self.embed(ops.expand_dims(ids, 1)), start=place)
-        caches, weights = [], None
+        caches: list[Any] = []
+        weights: Any = None
         for block, cache, memory in zip(self.blocks, state, memories, strict=True):
             x, cache, weights = block.step(x, place, cache, memory, bias)
             caches.append(cache)
@@ -184,8 +185,9 @@ class Seq2SeqSteps:
         names = {layer.name for layer in model.layers}
         self.embed, self.logits = map(model.get_layer, ("target_embedding", "logits"))
         self.layers = _numbered(model, "decoder")
-        self.attention = model.get_layer("attention") if "attention" in names else None
-        self.attentional = model.get_layer("attentional") if "attentional" in names else None
+        luong = "attentional" in names
+        self.attention = model.get_layer("attention") if luong else None
+        self.attentional: Any = model.get_layer("attentional") if luong else None
         self.with_context = "context" in names
         states = []
         for encoder in _numbered(model, "encoder"):
