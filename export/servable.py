@@ -60,7 +60,9 @@ class Servable:
 def without_cudnn(model: keras.Model) -> keras.Model:
     """Return the model with every `use_cudnn` off: beside a GPU, "auto" would bake its op in."""
 
-    def recurrent(layer: keras.Layer) -> list[keras.Layer]:
+    def recurrent(layer: keras.Layer | keras.Operation) -> list[keras.Layer]:
+        if not isinstance(layer, keras.Layer):
+            return []  # an operation between layers
         return [part for part in layer._flatten_layers() if hasattr(part, "use_cudnn")]
 
     def changed(layer: keras.Layer) -> keras.Layer:
@@ -97,7 +99,7 @@ def _inference(model: keras.Model, task: str, labels: list[str]) -> Callable[...
         return single(outputs)
 
     def serve(inputs: list[tf.Tensor]) -> dict[str, Any]:
-        outputs = model(inputs[0] if len(inputs) == 1 else inputs, training=False)
+        outputs = model(keras.tree.pack_sequence_as(model.input, inputs), training=False)
         return {
             name: tf.cast(tensor, tf.float32) if tensor.dtype.is_floating else tensor
             for name, tensor in named(outputs).items()

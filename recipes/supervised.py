@@ -274,6 +274,8 @@ def _build(recipe: Recipe, data: Splits, task: str) -> tuple[keras.Model, dict[s
         raise InputError(
             f"{recipe.model!r} cannot be built for inputs of shape {data.shape}: {reason}"
         ) from error
+    if model.inputs[0].dtype == "int32":
+        raise InputError(f"{recipe.model!r} reads tokens of text; {data.source!r} holds none.")
     if len(model.outputs) > 1:
         raise InputError(
             f"{recipe.model!r} has the outputs {', '.join(model.output)}, and a recipe trains one: "

@@ -11,6 +11,15 @@ _RESNET_152 = {"blocks": (3, 8, 36, 3), "bottleneck": True}
 _V1_5 = {"version": "v1.5"}
 _V2 = {"version": "v2"}
 _VIT_TI = {"width": 192, "depth": 12, "num_heads": 3}
+# The one table of the paper's English–German; BERT's, before any head.
+_TRANSFORMER = {
+    "vocabulary_size": 37_000,
+    "width": 512,
+    "depth": 6,
+    "num_heads": 8,
+    "pre_norm": False,
+}
+_BERT = {"vocabulary_size": 30_522, "segments": 2, "include_top": False}
 _VIT_16 = {"patch_size": 16, **_IMAGENET}
 
 ROWS = (
@@ -315,6 +324,124 @@ ROWS = (
         link="https://arxiv.org/abs/1905.11946",
         year=2019,
         section="6.5",
+    ),
+    Architecture(
+        name="rnn_classifier",
+        family="sequence",
+        task="classification",
+        builder="zoo.sequence.rnn:rnn_classifier",
+        variants={
+            "simple_rnn_classifier": Variant(1_313_154, arguments={"cell": "simple"}),
+            "lstm_classifier": Variant(1_411_842),
+            "gru_classifier": Variant(1_379_330, arguments={"cell": "gru"}),
+            "bilstm_classifier": Variant(1_543_682, arguments={"bidirectional": True}),
+        },
+        paper="Long Short-Term Memory",
+        link="https://doi.org/10.1162/neco.1997.9.8.1735",
+        year=1997,
+        section="7.3",
+    ),
+    Architecture(
+        name="rnn_language_model",
+        family="sequence",
+        task="language_modeling",
+        builder="zoo.sequence.rnn:rnn_language_model",
+        variants={
+            "simple_rnn_language_model": Variant(245_604, arguments={"cell": "simple"}),
+            "lstm_language_model": Variant(886_116),
+            "gru_language_model": Variant(674_148, arguments={"cell": "gru"}),
+        },
+        paper="Finding Structure in Time",
+        link="https://doi.org/10.1207/s15516709cog1402_1",
+        year=1990,
+        section="7.2",
+    ),
+    Architecture(
+        name="seq2seq",
+        family="sequence",
+        task="translation",
+        builder="zoo.sequence.seq2seq:seq2seq",
+        variants={
+            "lstm_seq2seq": Variant(9_811_824),
+            "gru_seq2seq": Variant(
+                14_421_872, arguments={"cell": "gru", "context_every_step": True}
+            ),
+            "gru_attention": Variant(
+                20_775_280,
+                arguments={"cell": "gru", "attention": "bahdanau", "bidirectional": True},
+            ),
+            "lstm_attention_dot": Variant(10_336_112, arguments={"attention": "dot"}),
+            "lstm_attention_general": Variant(10_598_256, arguments={"attention": "general"}),
+            "lstm_attention_concat": Variant(10_861_424, arguments={"attention": "concat"}),
+        },
+        paper="Neural Machine Translation by Jointly Learning to Align and Translate",
+        link="https://arxiv.org/abs/1409.0473",
+        year=2014,
+        section="7.4",
+    ),
+    Architecture(
+        name="transformer",
+        family="sequence",
+        task="translation",
+        builder="zoo.sequence.transformer:transformer",
+        variants={
+            "transformer": Variant(8_090_112),
+            "transformer_base": Variant(63_082_496, arguments=_TRANSFORMER),
+            "transformer_big": Variant(
+                214_245_376,
+                arguments=_TRANSFORMER | {"width": 1024, "num_heads": 16, "dropout": 0.3},
+            ),
+        },
+        paper="Attention Is All You Need",
+        link="https://arxiv.org/abs/1706.03762",
+        year=2017,
+        section="7.5",
+    ),
+    Architecture(
+        name="bert",
+        family="sequence",
+        task="classification",
+        builder="zoo.sequence.bert:bert",
+        variants={
+            "bert": Variant(1_758_850),
+            "bert_tiny": Variant(4_385_920, arguments=_BERT),
+            "bert_small": Variant(
+                28_763_648, arguments=_BERT | {"width": 512, "depth": 4, "num_heads": 8}
+            ),
+            "bert_base": Variant(
+                109_482_240, arguments=_BERT | {"width": 768, "depth": 12, "num_heads": 12}
+            ),
+            "bert_large": Variant(
+                335_141_888, arguments=_BERT | {"width": 1024, "depth": 24, "num_heads": 16}
+            ),
+        },
+        paper="BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding",
+        link="https://arxiv.org/abs/1810.04805",
+        year=2018,
+        section="7.5",
+    ),
+    Architecture(
+        name="gpt",
+        family="sequence",
+        task="language_modeling",
+        builder="zoo.sequence.gpt:gpt",
+        variants={
+            "gpt": Variant(2_737_920),
+            "gpt2": Variant(
+                124_439_808,
+                arguments={
+                    "vocabulary_size": 50_257,
+                    "width": 768,
+                    "depth": 12,
+                    "num_heads": 12,
+                    "max_length": 1024,
+                },
+            ),
+        },
+        paper="Language Models are Unsupervised Multitask Learners",
+        link="https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf",
+        year=2019,
+        section="7.5",
     ),
 )
 

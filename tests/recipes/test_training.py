@@ -215,6 +215,13 @@ def test_an_architecture_that_does_not_fit_is_refused_before_a_run_is_made(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["transformer", "gpt", "lstm_classifier"])
+def test_a_reader_of_text_is_not_given_pictures(name: str, digits: Splits, tmp_path: Path):
+    with pytest.raises(InputError, match=f"'{name}' reads tokens of text; 'digits' holds none"):
+        train(Recipe(model=name, data="digits", epochs=1), tmp_path / "run", data=digits)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_model_with_further_outputs_is_refused(digits: Splits, tmp_path: Path):
     parts = {
         name: Examples(np.zeros((20, 80, 80, 3), "uint8"), digits[name].targets[:20])

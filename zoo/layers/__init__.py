@@ -1,30 +1,48 @@
 """Layers and small pieces that several architectures share."""
 
+from zoo.layers.attention import Attention, causal_bias, padding_bias, places_bias
+from zoo.layers.attention_decoder import (
+    AdditiveAttention,
+    AttentionDecoder,
+    MultiplicativeAttention,
+)
 from zoo.layers.batch_normalization import BatchNormalization
 from zoo.layers.conv2d import Conv2D
 from zoo.layers.convolution import conv, conv_bn, depthwise_bn, inverted_residual, normalized
+from zoo.layers.embedding import SinusoidalPositions, TokenEmbedding
 from zoo.layers.gelu import Gelu
 from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import IMAGENET, raw_input
 from zoo.layers.local_response import LocalResponseNormalization
 from zoo.layers.standardize import Standardize
 from zoo.layers.tokens import ClassToken, LearnedPositions
+from zoo.layers.transformer_block import TransformerBlock
 
 __all__ = [
     "IMAGENET",
+    "AdditiveAttention",
+    "Attention",
+    "AttentionDecoder",
     "BatchNormalization",
     "ClassToken",
     "Conv2D",
     "Gelu",
     "LearnedPositions",
     "LocalResponseNormalization",
+    "MultiplicativeAttention",
+    "SinusoidalPositions",
     "Standardize",
+    "TokenEmbedding",
+    "TransformerBlock",
     "activated",
+    "causal_bias",
     "conv",
     "conv_bn",
     "depthwise_bn",
     "inverted_residual",
     "normalized",
+    "padding_bias",
+    "places_bias",
     "predictions",
     "raw_input",
 ]

@@ -34,23 +34,43 @@ class ClassToken(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="zoo")
 class LearnedPositions(keras.layers.Layer):
-    """Adds a learned vector to each place of a sequence of fixed length.
+    """Adds a learned vector to each place of a sequence.
 
-    - input, output: `(batch, length, width)`
+    - x, output: `(batch, length, width)`
+
+    Args:
+        max_length: number of places that have a vector; default the length of the input, which is
+            then fixed.
+        **kwargs: of `keras.layers.Layer`.
     """
+
+    def __init__(self, max_length: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_length = max_length
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create a vector for each place."""
         self.positions = self.add_weight(
-            shape=(1, *input_shape[1:]),
+            shape=(1, self.max_length or input_shape[1], input_shape[-1]),
             initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             name="positions",
         )
 
-    def call(self, x: Any) -> Any:
-        """Add the vectors to `x`."""
-        return x + ops.cast(self.positions, x.dtype)
+    def call(self, x: Any, start: Any = 0) -> Any:
+        """Add the vectors to `x`, whose first one stands at place `start`."""
+        positions = ops.cast(self.positions, x.dtype)
+        if self.max_length is not None:
+            positions = ops.take(positions, ops.arange(ops.shape(x)[1]) + start, axis=1)
+        return x + positions
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape of the input."""
         return input_shape
+
+    def compute_output_spec(self, x: Any, start: Any = 0) -> keras.KerasTensor:
+        """Return the input's shape, with the dtype."""
+        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "max_length": self.max_length}

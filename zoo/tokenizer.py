@@ -1,0 +1,172 @@
+"""Text as numbers of tokens, and back: words, parts of words, or characters."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
+
+from zoo.errors import InputError
+from zoo.files import whole_file
+
+# Their numbers are 0 to 3, in every vocabulary.
+SPECIAL = ("[PAD]", "[UNK]", "[START]", "[END]")
+PADDING, UNKNOWN, START, END = range(len(SPECIAL))
+KINDS = ("words", "subwords", "characters")
+_SPACE = "▁"  # stands for the space before a word, so that decoding puts it back
+MOST_BYTES = 32 << 20  # of a tokenizer's file
+
+
+class Tokenizer:
+    """A vocabulary, and how texts are cut into what stands in it.
+
+    What is not in the vocabulary becomes the token "[UNK]", which decoding shows.
+
+    - "words": words and marks of punctuation.
+    - "subwords": *Neural Machine Translation of Rare Words with Subword Units*, Sennrich, Haddow &
+      Birch 2015, https://arxiv.org/abs/1508.07909. Frequent words are whole, rare ones in parts.
+    - "characters": one by one.
+
+    Args:
+        inner: of the library `tokenizers`; see `Tokenizer.train` and `Tokenizer.load`.
+
+    Example:
+        >>> from zoo.tokenizer import Tokenizer
+        >>> tokenizer = Tokenizer.train(["a dog runs", "a cat runs"], "words", min_frequency=1)
+        >>> tokenizer.decode(tokenizer.encode(["a cow runs"]))
+        ['a [UNK] runs']
+    """
+
+    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+        self.inner = inner
+        found = [inner.id_to_token(number) for number in range(len(SPECIAL))]
+        if found != list(SPECIAL):
+            raise InputError(f"a vocabulary begins with {', '.join(SPECIAL)}, not with {found}.")
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        kind: str = "subwords",
+        vocabulary_size: int = 8_000,
+        min_frequency: int = 2,
+        lowercase: bool = False,
+    ) -> "Tokenizer":
+        """Take the most frequent tokens of some texts as the vocabulary.
+
+        Args:
+            texts: the texts.
+            kind: "words", "subwords" or "characters".
+            vocabulary_size: greatest number of tokens, the four special ones included.
+            min_frequency: of a token that is taken in.
+            lowercase: whether capitals are read as small letters.
+
+        Raises:
+            InputError: there is no such kind.
+        """
+        if kind not in KINDS:
+            raise InputError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+        model: Any = models.BPE if kind == "subwords" else models.WordLevel
+        trainer: Any = trainers.BpeTrainer if kind == "subwords" else trainers.WordLevelTrainer
+        inner = tokenizers.Tokenizer(model(unk_token=SPECIAL[UNKNOWN]))
+        steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
+        inner.normalizer = normalizers.Sequence(steps)
+        if kind == "characters":
+            inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+            inner.decoder = decoders.Fuse()
+        else:
+            inner.pre_tokenizer = pre_tokenizers.Sequence(
+                [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation("isolated")]
+            )
+            inner.decoder = decoders.Metaspace()
+        inner.train_from_iterator(
+            texts,
+            trainer(
+                vocab_size=vocabulary_size,
+                min_frequency=min_frequency,
+                special_tokens=list(SPECIAL),
+                show_progress=False,
+            ),
+        )
+        return cls(inner)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Tokenizer":
+        """Read a tokenizer's JSON file.
+
+        Raises:
+            InputError: it is none, or too large.
+        """
+        try:
+            if Path(path).stat().st_size > MOST_BYTES:
+                raise InputError(f"{path} is larger than any vocabulary here.")
+            return cls(tokenizers.Tokenizer.from_file(str(path)))
+        except FileNotFoundError:
+            raise InputError(f"there is no vocabulary at {path}.") from None
+        except InputError:
+            raise
+        except Exception as error:  # the library raises nothing more special
+            raise InputError(f"{path} is no tokenizer's file: {error}") from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as a JSON file."""
+        with whole_file(Path(path)) as temporary:
+            self.inner.save(str(temporary))
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The tokens, in the order of their numbers."""
+        numbers = self.inner.get_vocab()
+        return sorted(numbers, key=numbers.__getitem__)
+
+    def __len__(self) -> int:
+        return self.inner.get_vocab_size()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the numbers of each text's tokens."""
+        return [row.ids for row in self.inner.encode_batch(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Iterable[Iterable[int]]) -> list[str]:
+        """Return the texts of some tokens: up to the end token, without start and padding."""
+        texts = []
+        for row in np.asarray(ids) if isinstance(ids, np.ndarray) else ids:
+            numbers = [int(number) for number in row]
+            if END in numbers:
+                numbers = numbers[: numbers.index(END)]
+            tokens = [self._shown(n) for n in numbers if n not in (PADDING, START)]
+            texts.append(self.inner.decoder.decode(tokens))
+        return texts
+
+    def _shown(self, number: int) -> str:
+        spaced = isinstance(self.inner.decoder, decoders.Metaspace)
+        if number == UNKNOWN and spaced:
+            return f"{_SPACE}{SPECIAL[UNKNOWN]}"
+        token = self.inner.id_to_token(number)
+        if token is None:
+            raise InputError(f"the vocabulary has {len(self)} tokens, and none of number {number}.")
+        return token
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the parts of a text that are not in the vocabulary, in order."""
+        row = self.inner.encode(text, add_special_tokens=False)
+        normal = self.inner.normalizer.normalize_str(text)
+        places = zip(row.ids, row.offsets, strict=True)
+        source = text if len(text) == len(normal) else normal
+        return [source[slice(*place)].strip() for n, place in places if n == UNKNOWN]
+
+
+def padded(rows: Sequence[Sequence[int]], length: int | None = None) -> np.ndarray:
+    """Return rows of ids as one int32 array, padded behind, or cut, to a length.
+
+    Args:
+        rows: of token numbers.
+        length: of each row; default that of the longest.
+    """
+    length = max(map(len, rows), default=0) if length is None else length
+    result = np.zeros((len(rows), length), "int32")
+    for place, row in enumerate(rows):
+        result[place, : min(len(row), length)] = row[:length]
+    return result
