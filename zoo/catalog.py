@@ -385,7 +385,7 @@ ROWS = (
         task="translation",
         builder="zoo.sequence.transformer:transformer",
         variants={
-            "transformer": Variant(8_090_112),
+            "transformer": Variant(8_090_624),
             "transformer_base": Variant(63_082_496, arguments=_TRANSFORMER),
             "transformer_big": Variant(
                 214_245_376,
@@ -403,7 +403,7 @@ ROWS = (
         task="classification",
         builder="zoo.sequence.bert:bert",
         variants={
-            "bert": Variant(1_758_850),
+            "bert": Variant(1_759_106),
             "bert_tiny": Variant(4_385_920, arguments=_BERT),
             "bert_small": Variant(
                 28_763_648, arguments=_BERT | {"width": 512, "depth": 4, "num_heads": 8}

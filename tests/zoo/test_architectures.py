@@ -188,7 +188,7 @@ def test_the_number_of_parameters_is_the_published_one(name: str) -> None:
 def test_any_number_of_raw_inputs_is_answered(name: str, examples: int) -> None:
     model = built(name)
     inputs = raw(model, examples)
-    assert {x.dtype for x in keras.tree.flatten(inputs)} == {x.dtype for x in model.inputs}
+    assert {x.dtype.name for x in keras.tree.flatten(inputs)} == {x.dtype for x in model.inputs}
     outputs = answer(model, inputs)
     sides = zip(outputs.shape, (examples, *model.output_shape[1:]), strict=True)
     assert all(side == (LENGTH if said is None else said) for side, said in sides)

@@ -101,7 +101,11 @@ def test_a_family_chooses_names() -> None:
     [
         ({"task": "regresion"}, "no task 'regresion'; did you mean 'regression'"),
         ({"family": "visoin"}, "no family 'visoin'; did you mean 'vision'"),
-        ({"task": ""}, "no task ''; known: classification, reconstruction, regression"),
+        (
+            {"task": ""},
+            "no task ''; known: classification, language_modeling, reconstruction, regression, "
+            "translation",
+        ),
     ],
 )
 def test_an_unknown_task_or_family_is_answered_with_the_nearest(

@@ -87,7 +87,7 @@ class Attention(keras.layers.Layer):
         queries = queries * (1 / math.sqrt(queries.shape[-1]))
         scores = ops.cast(ops.matmul(queries, ops.swapaxes(keys, 2, 3)), "float32")
         if bias is not None:
-            scores = scores + bias
+            scores = scores + ops.cast(bias, "float32")  # a layer casts what it is given
         weights = ops.softmax(scores, axis=-1)  # (batch, num_heads, length, places)
         heads = ops.matmul(ops.cast(weights, values.dtype), values)
         heads = ops.transpose(heads, (0, 2, 1, 3))  # (batch, length, num_heads, depth)

@@ -53,7 +53,8 @@ class AdditiveAttention(keras.layers.Layer):
         several = len(query.shape) == 4
         keys = ops.expand_dims(keys, 1) if several else keys
         scores = ops.cast(self.score(ops.tanh(query + keys))[..., 0], "float32")
-        if bias is not None:
+        if bias is not None:  # a layer casts what it is given
+            bias = ops.cast(bias, "float32")
             scores = scores + (ops.expand_dims(bias, 1) if several else bias)
         weights = ops.softmax(scores, axis=-1)
         found = ops.matmul(
@@ -116,7 +117,7 @@ class MultiplicativeAttention(keras.layers.Layer):
         keys = self.of_memory(memory) if self.general else memory
         scores = ops.cast(ops.matmul(query, ops.swapaxes(keys, 1, 2)), "float32")
         if bias is not None:
-            scores = scores + ops.expand_dims(bias, 1)
+            scores = scores + ops.cast(ops.expand_dims(bias, 1), "float32")
         weights = ops.softmax(scores, axis=-1)
         return ops.matmul(ops.cast(weights, memory.dtype), memory), weights
 
