@@ -2,12 +2,12 @@
 
     python benchmarks/learning_curve.py [--per-class 10 50 200 0] [--seeds 0 1 2] [--steps 200]
 
-Three starts: weights of ImageNet, weights of CIFAR-10, and random weights of the first one's
-architecture. For each the training split is thinned to so many pictures a class, and validation
-and test stay as they are; the seed draws the pictures, too. Every training makes about the same
-number of steps, however few its pictures are: an epoch goes round them until it has at least 20
-batches. The weights of the last epoch are measured, so nothing is chosen; validation is thinned to
-what Keras needs to run.
+Three starts: weights of ImageNet, weights of CIFAR-10, and random weights of the second one's
+architecture, whose batch normalization learns, too. For each, the training split is thinned to so
+many pictures a class, and validation and test stay as they are; the seed draws the pictures, too.
+Every training makes about the same number of steps, however few its pictures are: an epoch goes
+round them until it has at least 20 batches. The weights of the last epoch are measured, so nothing
+is chosen; validation is thinned to what Keras needs to run.
 
 Pictures are read at `--size`. A start that was trained on larger ones is built for that size; one
 that was trained on smaller ones gets a layer that resizes.
@@ -29,7 +29,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import zoo
-from recipes import Recipe, Run, Splits, finetune, load_data, train
+from recipes import Run, Splits, finetune, load_data
 from recipes.data.splits import content_hashes
 from recipes.recipe import STRATEGIES
 from zoo.weights import pretrained_names
@@ -74,14 +74,17 @@ def trained(
     head, epochs = (max(1, round(n / batches)) for n in (steps / 4, steps))
     common = COMMON | {"seed": seed, "augment": AUGMENT}
     if start == NOTHING:
-        recipe = Recipe(
-            model=architecture,
-            data=data.source,
+        keras.utils.set_random_seed(seed)
+        return finetune(
+            zoo.build(architecture),
+            pictures,
+            out,
             epochs=head + epochs,
+            head_epochs=0,
             learning_rate=2e-3,
+            train_normalization=True,
             **common,
         )
-        return train(recipe, out, data=pictures)
     larger = zoo.card(start).input.shape[0] > data.shape[0]
     return finetune(
         start,
@@ -135,7 +138,7 @@ def main() -> None:
     for name in set(starts) - {NOTHING, *pretrained_names()}:
         print(f"{name} is not packaged: left out")
         starts.remove(name)
-    architecture = options.imagenet.split("-")[0]
+    architecture = options.cifar.split("-")[0]
     whole = load_data(options.data, shape=(options.size, options.size, 3))
     rows = pd.read_csv(options.out).to_dict("records") if options.out.is_file() else []
     options.out.parent.mkdir(parents=True, exist_ok=True)

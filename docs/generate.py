@@ -142,6 +142,19 @@ def imbalance() -> str:
     return "\n".join(rows)
 
 
+def learning_curve() -> str:
+    """Return the table of fine-tuning with few and many pictures: a row for each start."""
+    table = pd.read_csv(RESULTS / "learning_curve.csv")
+    found = table.pivot_table("accuracy", "start", "per_class", sort=False)
+    rows = [
+        f"| start | {' | '.join(f'{n} a class' for n in found.columns)} |",
+        "|---|" + "---|" * len(found.columns),
+    ]
+    for start, values in found.iterrows():
+        rows.append(f"| {start} | {' | '.join(f'{100 * v:.1f} %' for v in values)} |")
+    return "\n".join(rows)
+
+
 def tour(name: str) -> str:
     """Return a command of the tour with what it printed when it was last run."""
     words = " ".join(f'"{w}"' if "*" in w else w for w in COMMANDS[name])
@@ -174,6 +187,7 @@ TABLES = {
     "architectures": architectures,
     "speed": speed,
     "imbalance": imbalance,
+    "learning_curve": learning_curve,
 }
 
 
