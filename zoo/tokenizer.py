@@ -11,10 +11,8 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, tra
 
 from zoo.errors import InputError
 from zoo.files import whole_file
+from zoo.special_tokens import END, PADDING, SPECIAL, START, UNKNOWN
 
-# Their numbers are 0 to 3, in every vocabulary.
-SPECIAL = ("[PAD]", "[UNK]", "[START]", "[END]")
-PADDING, UNKNOWN, START, END = range(len(SPECIAL))
 KINDS = ("words", "subwords", "characters")
 _SPACE = "▁"  # stands for the space before a word, so that decoding puts it back
 MOST_BYTES = 32 << 20  # of a tokenizer's file
@@ -23,7 +21,8 @@ MOST_BYTES = 32 << 20  # of a tokenizer's file
 class Tokenizer:
     """A vocabulary, and how texts are cut into what stands in it.
 
-    What is not in the vocabulary becomes the token "[UNK]", which decoding shows.
+    What is not in the vocabulary becomes the token "[UNK]", which decoding shows. A special token's
+    name in a text is text. But for characters, white space is one space, and none at the ends.
 
     - "words": words and marks of punctuation.
     - "subwords": *Neural Machine Translation of Rare Words with Subword Units*, Sennrich, Haddow &
@@ -45,6 +44,13 @@ class Tokenizer:
         found = [inner.id_to_token(number) for number in range(len(SPECIAL))]
         if found != list(SPECIAL):
             raise InputError(f"a vocabulary begins with {', '.join(SPECIAL)}, not with {found}.")
+        if sorted(inner.get_vocab().values()) != list(range(len(self))):
+            raise InputError("the numbers of a vocabulary's tokens have gaps.")
+        if inner.normalizer is None or inner.decoder is None:
+            raise InputError("a tokenizer has a normalizer and a decoder, and this one has not.")
+        inner.encode_special_tokens = True
+        inner.no_truncation()
+        inner.no_padding()
 
     @classmethod
     def train(
@@ -69,10 +75,24 @@ class Tokenizer:
         """
         if kind not in KINDS:
             raise InputError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
-        model: Any = models.BPE if kind == "subwords" else models.WordLevel
-        trainer: Any = trainers.BpeTrainer if kind == "subwords" else trainers.WordLevelTrainer
-        inner = tokenizers.Tokenizer(model(unk_token=SPECIAL[UNKNOWN]))
-        steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
+        settings: dict[str, Any] = {
+            "vocab_size": vocabulary_size,
+            "min_frequency": min_frequency,
+            "special_tokens": list(SPECIAL),
+            "show_progress": False,
+        }
+        if kind == "subwords":
+            letters = max(1, vocabulary_size - len(SPECIAL))
+            trainer: Any = trainers.BpeTrainer(**settings, limit_alphabet=letters)
+            inner = tokenizers.Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN]))
+        else:
+            trainer = trainers.WordLevelTrainer(**settings)
+            inner = tokenizers.Tokenizer(models.WordLevel(unk_token=SPECIAL[UNKNOWN]))
+        steps: list[Any] = [normalizers.NFC()]
+        if lowercase:
+            steps.append(normalizers.Lowercase())
+        if kind != "characters":
+            steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
         inner.normalizer = normalizers.Sequence(steps)
         if kind == "characters":
             inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -82,15 +102,7 @@ class Tokenizer:
                 [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation("isolated")]
             )
             inner.decoder = decoders.Metaspace()
-        inner.train_from_iterator(
-            texts,
-            trainer(
-                vocab_size=vocabulary_size,
-                min_frequency=min_frequency,
-                special_tokens=list(SPECIAL),
-                show_progress=False,
-            ),
-        )
+        inner.train_from_iterator(texts, trainer)
         return cls(inner)
 
     @classmethod
@@ -130,7 +142,14 @@ class Tokenizer:
         return [row.ids for row in self.inner.encode_batch(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Iterable[Iterable[int]]) -> list[str]:
-        """Return the texts of some tokens: up to the end token, without start and padding."""
+        """Return the texts of some tokens: up to the end token, without start and padding.
+
+        Args:
+            ids: rows of token numbers.
+
+        Raises:
+            InputError: the vocabulary has no such number.
+        """
         texts = []
         for row in np.asarray(ids) if isinstance(ids, np.ndarray) else ids:
             numbers = [int(number) for number in row]
@@ -141,21 +160,21 @@ class Tokenizer:
         return texts
 
     def _shown(self, number: int) -> str:
+        whole = isinstance(self.inner.model, models.WordLevel)
         spaced = isinstance(self.inner.decoder, decoders.Metaspace)
-        if number == UNKNOWN and spaced:
+        if number == UNKNOWN and whole and spaced:  # it stands for a word and its space
             return f"{_SPACE}{SPECIAL[UNKNOWN]}"
-        token = self.inner.id_to_token(number)
+        token = self.inner.id_to_token(number) if number >= 0 else None
         if token is None:
             raise InputError(f"the vocabulary has {len(self)} tokens, and none of number {number}.")
         return token
 
     def unknown(self, text: str) -> list[str]:
-        """Return the parts of a text that are not in the vocabulary, in order."""
+        """Return the parts of a text that are not in the vocabulary, in order, as it is read."""
+        text = self.inner.normalizer.normalize_str(text)
         row = self.inner.encode(text, add_special_tokens=False)
-        normal = self.inner.normalizer.normalize_str(text)
         places = zip(row.ids, row.offsets, strict=True)
-        source = text if len(text) == len(normal) else normal
-        return [source[slice(*place)].strip() for n, place in places if n == UNKNOWN]
+        return [text[slice(*place)].strip() or " " for n, place in places if n == UNKNOWN]
 
 
 def padded(rows: Sequence[Sequence[int]], length: int | None = None) -> np.ndarray:

@@ -4,9 +4,12 @@ import keras
 import numpy as np
 import pytest
 
+import zoo
 from zoo.layers import (
     AdditiveAttention,
     Attention,
+    AttentionDecoder,
+    Gelu,
     LearnedPositions,
     MultiplicativeAttention,
     SinusoidalPositions,
@@ -110,16 +113,23 @@ def test_a_block_is_its_parts_one_after_the_other(pre_norm: bool, activation: st
     block = TransformerBlock(3, 24, pre_norm=pre_norm, activation=activation)
     block(X, MEMORY)
     spread(block)
+    activate = {"relu": keras.activations.relu, "gelu": Gelu()}[activation]
     x = X
     for name, part in (
         ("self", block.attention),
         ("memory", lambda y: block.memory_attention(y, MEMORY)),
-        ("mlp", lambda y: block.narrow(getattr(keras.activations, activation)(block.wide(y)))),
+        ("mlp", lambda y: block.narrow(activate(block.wide(y)))),
     ):
         norm = block.norms[name]
         x = x + part(norm(x)) if pre_norm else norm(x + part(x))
-    tolerance = 2e-2 if activation == "gelu" else 1e-5  # ours is the tanh form
-    np.testing.assert_allclose(block(X, MEMORY), x, atol=tolerance)
+    np.testing.assert_allclose(block(X, MEMORY), x, atol=1e-4)
+
+
+def test_an_unknown_activation_or_cell_is_refused() -> None:
+    with pytest.raises(ValueError, match="activation must be 'relu' or 'gelu', not 'swish'"):
+        TransformerBlock(3, 24, activation="swish")
+    with pytest.raises(ValueError, match="cell must be 'gru' or 'lstm', not 'simple'"):
+        AttentionDecoder(7, cell="simple")
 
 
 def test_a_block_drops_in_training_only() -> None:
@@ -146,6 +156,22 @@ def test_learned_positions_serve_texts_that_are_shorter() -> None:
     table = np.asarray(layer.positions)[0]
     np.testing.assert_allclose(layer(X) - X, np.broadcast_to(table[:5], X.shape), atol=1e-6)
     np.testing.assert_allclose((layer(X, start=4) - X)[0], table[4:], atol=1e-6)
+    with pytest.raises(ValueError, match="5 places are more than the 4 positions"):
+        LearnedPositions(max_length=4)(X)
+
+
+def test_more_places_than_positions_are_refused_when_a_model_is_built() -> None:
+    for name in ("bert", "gpt"):
+        with pytest.raises(ValueError, match="8 places are more than the 4 positions"):
+            zoo.build(name, max_length=4, length=8)
+
+
+def test_no_two_tables_begin_alike() -> None:
+    model = zoo.build("bert", segments=2, vocabulary_size=9)
+    words, segments = (
+        model.get_layer(name).get_weights()[0] for name in ("embedding", "segment_embedding")
+    )
+    assert np.abs(words[:2] - segments).min() > 0
 
 
 def test_one_table_reads_and_scores_tokens() -> None:
@@ -156,6 +182,15 @@ def test_one_table_reads_and_scores_tokens() -> None:
     np.testing.assert_allclose(vectors, table[ids] * 12**0.5, rtol=1e-6)
     np.testing.assert_allclose(layer(X, reverse=True), X @ table.T, atol=1e-5)
     assert len(layer.weights) == 1
+
+
+def test_scores_are_computed_in_float32_in_mixed_precision() -> None:
+    layer = TokenEmbedding(9, 12, dtype="mixed_bfloat16")
+    assert layer(np.array([[1]])).dtype == "bfloat16"
+    scores = layer(X, reverse=True)
+    assert scores.dtype == "float32"
+    rounded = np.asarray(keras.ops.cast(keras.ops.cast(X, "bfloat16"), "float32"))
+    np.testing.assert_allclose(scores, rounded @ np.asarray(layer.table).T, atol=1e-6)
 
 
 def test_additive_attention_is_bahdanau_s_formula() -> None:

@@ -12,6 +12,11 @@ from zoo import surgery
 from zoo.layers import Conv2D
 
 
+@pytest.fixture(autouse=True)
+def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.layers.conv2d._without_gpu", lambda: True)
+
+
 def twins(shape: tuple[int, ...], **arguments: Any) -> tuple[Conv2D, keras.layers.Conv2D]:
     """Return our layer and Keras' own, with the same weights."""
     keras.utils.set_random_seed(1)

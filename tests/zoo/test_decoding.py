@@ -6,12 +6,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from architectures import VOCABULARY, build
 
 import zoo
 from zoo.catalog import NAMES
-from zoo.sequence.decoding import END, START, beam, greedy, restricted, sample
+from zoo.sequence.decoding import beam, greedy, restricted, sample
 from zoo.sequence.steps import steps_of
+from zoo.special_tokens import END, START
 
 WRITERS = [
     "simple_rnn_language_model", "lstm_language_model", "gru_language_model", "lstm_seq2seq",
@@ -68,9 +70,6 @@ def plain_beam(model: keras.Model, source: np.ndarray) -> list[tuple[list[int], 
     done: list[tuple[list[int], float]] = []
     length = 0
     while length < LONGEST:
-        hope = going[0][1] / penalty(LONGEST)
-        if len(done) == WIDTH and hope <= done[-1][1]:
-            break
         length += 1
         steps = log_probabilities(model, source, *(said for said, _ in going))
         found = [
@@ -116,8 +115,7 @@ def test_a_wider_beam_finds_likelier_sentences() -> None:
     narrow, wide = (
         np.asarray(beam(steps, SOURCE, LONGEST, width, 0.0)[1])[:, 0] for width in (1, 12)
     )
-    assert (wide >= narrow - 1e-4).all()
-    assert (wide > narrow + 1e-3).any()
+    assert wide.mean() > narrow.mean() + 0.1  # not each of them: a search prunes
 
 
 def test_a_sentence_is_answered_alike_in_any_company() -> None:
@@ -185,6 +183,67 @@ def test_only_the_likeliest_are_left_to_draw_from() -> None:
     assert left(top_k=3, top_p=0.5) == [1, 3]
 
 
+@pytest.mark.parametrize(
+    "settings", [{"temperature": -1.0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}]
+)
+def test_draws_out_of_range_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(zoo.InputError, match="temperature and top_k are at least 0"):
+        sample(steps_of(build("gpt")), SOURCE, LONGEST, **settings)
+
+
+def test_a_negative_length_penalty_is_refused() -> None:
+    with pytest.raises(zoo.InputError, match="length_penalty is at least 0, not -1"):
+        beam(steps_of(build("gpt")), SOURCE, length_penalty=-1)
+
+
+def test_drawing_compiles_and_draws_the_same() -> None:
+    steps = steps_of(decided("gpt"))
+    signature = [tf.TensorSpec((None, None), "int32")]
+
+    @tf.function(autograph=False, input_signature=signature)
+    def compiled(prompt: tf.Tensor) -> tf.Tensor:
+        return sample(steps, prompt, LONGEST, top_p=0.9, seed=5, prompt=prompt)
+
+    prompt = np.array([[5, 6], [8, 0]], "int32")
+    eager = sample(steps, prompt, LONGEST, top_p=0.9, seed=5, prompt=prompt)
+    np.testing.assert_array_equal(compiled(prompt), eager)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["transformer", "gru_attention"])
+def test_greedy_decoding_runs_on_a_phone(name: str) -> None:
+    steps = steps_of(decided(name))
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((1, 5), "int32")])
+    def decode(source: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"answers": greedy(steps, source, LONGEST)}
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([decode.get_concrete_function()])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    interpreter = Interpreter(model_content=converter.convert())
+    interpreter.allocate_tensors()
+    (source,), (answers,) = interpreter.get_input_details(), interpreter.get_output_details()
+    for row in SOURCE:
+        interpreter.set_tensor(source["index"], row[None])
+        interpreter.invoke()
+        expected = greedy(steps, row[None], LONGEST)
+        np.testing.assert_array_equal(interpreter.get_tensor(answers["index"]), expected)
+
+
+@pytest.mark.parametrize("name", ["transformer", "gru_attention", "lstm_attention_general"])
+def test_attention_is_the_whole_model_s_place_by_place(name: str) -> None:
+    model = decided(name, return_attention=True)
+    target = np.array([[START, 5, 6], [START, 9, 4], [START, 3, 3]])
+    whole = np.asarray(model({"source": SOURCE, "target": target})["attention"])
+    steps = steps_of(model)
+    state, constants = steps.start(SOURCE, 3)
+    for place in range(3):
+        _, state, weights = steps.look(target[:, place], place, state, constants)
+        np.testing.assert_allclose(whole[..., place, :], weights, atol=1e-5)
+    np.testing.assert_allclose(whole.sum(axis=-1), 1, atol=1e-5)
+    assert whole[0, ..., 4:].max() == 0  # padding
+
+
 def test_a_prompt_stands_at_the_beginning_and_is_gone_on_from() -> None:
     model = decided("gpt")
     prompt = np.array([[5, 6, 7], [8, 0, 0]], "int32")
@@ -198,6 +257,18 @@ def test_a_prompt_stands_at_the_beginning_and_is_gone_on_from() -> None:
         while len(said) < LONGEST:
             said.append(int(log_probabilities(model, SOURCE[0], said)[0].argmax()))
         assert answers[row].tolist() == said
+
+
+def test_an_end_in_the_prompt_ends_nothing_and_an_empty_one_is_none() -> None:
+    steps = steps_of(decided("gpt"))
+    prompt = np.array([[5, END, 7]], "int32")
+    assert np.asarray(sample(steps, prompt, LONGEST, prompt=prompt))[0, :3].tolist() == [5, END, 7]
+    empty = np.zeros((1, 0), "int32")
+    np.testing.assert_array_equal(
+        sample(steps, prompt, LONGEST, prompt=empty), sample(steps, prompt, LONGEST)
+    )
+    with pytest.raises(zoo.InputError, match="prompt of 3 tokens leaves no room in 3"):
+        sample(steps, prompt, 3, prompt=prompt)
 
 
 def test_more_tokens_than_positions_are_refused() -> None:

@@ -1,12 +1,14 @@
 """Texts become numbers and come back; what is unknown is shown."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from zoo import InputError
-from zoo.tokenizer import END, KINDS, PADDING, SPECIAL, START, UNKNOWN, Tokenizer, padded
+from zoo.special_tokens import END, PADDING, SPECIAL, START, UNKNOWN
+from zoo.tokenizer import KINDS, Tokenizer, padded
 
 TEXTS = [
     "Ein Hund läuft im Schnee.",
@@ -43,8 +45,20 @@ def test_what_is_unknown_is_shown_and_named(tokenizer: Tokenizer) -> None:
     (ids,) = tokenizer.encode([text])
     assert ids.count(UNKNOWN) == 1
     assert "[UNK]" in tokenizer.decode([ids])[0]
+    assert tokenizer.decode([ids]) == ["Ein [UNK] läuft"]
     assert tokenizer.unknown(text) == ["🐧"]
+    assert tokenizer.unknown("la\u0308uft 🐧 im") == ["🐧"]
     assert tokenizer.unknown(TEXTS[0]) == []
+
+
+def test_the_name_of_a_special_token_in_a_text_is_text(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    tokenizer.save(tmp_path / "tokenizer.json")
+    for one in (tokenizer, Tokenizer.load(tmp_path / "tokenizer.json")):
+        (ids,) = one.encode(["ein Hund [END] [PAD][START] läuft"])
+        assert not {PADDING, START, END} & set(ids)
+        assert one.decode([ids])[0].endswith("läuft")
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "\u200b", "a" * 10_000, "漢字 и العربية 🐧"])
@@ -63,6 +77,8 @@ def test_decoding_ends_at_the_end_and_leaves_out_what_is_no_text(tokenizer: Toke
 def test_a_number_without_a_token_is_told(tokenizer: Tokenizer) -> None:
     with pytest.raises(InputError, match="none of number 999"):
         tokenizer.decode([[999]])
+    with pytest.raises(InputError, match="none of number -1"):
+        tokenizer.decode([[-1]])
 
 
 def test_words_are_whole_and_parts_are_parts() -> None:
@@ -82,11 +98,47 @@ def test_rare_tokens_are_left_out() -> None:
 def test_capitals_may_be_read_as_small_letters() -> None:
     small = Tokenizer.train(TEXTS, "words", min_frequency=1, lowercase=True)
     assert small.decode(small.encode(["EIN HUND"])) == ["ein hund"]
-    assert small.unknown("EIN Pinguin") == ["Pinguin"]
+    assert small.unknown("EIN Pinguin") == ["pinguin"]
 
 
 def test_composed_and_decomposed_letters_are_the_same(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode(["la\u0308uft"]) == tokenizer.encode(["l\u00e4uft"])
+
+
+@pytest.mark.parametrize("kind", ["words", "subwords"])
+def test_white_space_of_any_kind_is_one_space_and_none_at_the_ends(kind: str) -> None:
+    tokenizer = Tokenizer.train(TEXTS, kind, vocabulary_size=120, min_frequency=1)
+    (ids,) = tokenizer.encode(["  Ein\tHund \u00a0 läuft\r\n"])
+    assert tokenizer.decode([ids]) == ["Ein Hund läuft"]
+    assert tokenizer.unknown("Ein Hund\n") == []
+
+
+def test_characters_keep_every_space() -> None:
+    tokenizer = Tokenizer.train(["a  b\n\tc"], "characters", min_frequency=1)
+    assert tokenizer.decode(tokenizer.encode(["b\n a  \t"])) == ["b\n a  \t"]
+
+
+def test_a_part_that_is_unknown_leaves_no_space() -> None:
+    parts = Tokenizer.train(TEXTS, "subwords", vocabulary_size=60, min_frequency=1)
+    assert parts.decode(parts.encode(["Hu🐧nd"])) == ["Hu[UNK]nd"]
+
+
+def test_a_vocabulary_is_as_small_as_asked_for() -> None:
+    assert len(Tokenizer.train(TEXTS, "subwords", vocabulary_size=12)) <= 12
+
+
+def test_a_vocabulary_with_gaps_or_without_a_decoder_is_refused(tmp_path: Path) -> None:
+    good = Tokenizer.train(TEXTS, "words", min_frequency=1)
+    good.save(tmp_path / "good.json")
+    content = json.loads((tmp_path / "good.json").read_text())
+    content["model"]["vocab"]["▁Hund"] = 9000
+    (tmp_path / "gap.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="have gaps"):
+        Tokenizer.load(tmp_path / "gap.json")
+    content = json.loads((tmp_path / "good.json").read_text()) | {"decoder": None}
+    (tmp_path / "bare.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="a decoder"):
+        Tokenizer.load(tmp_path / "bare.json")
 
 
 def test_an_unknown_kind_is_refused() -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from zoo.special_tokens import PADDING
+
 # What is added to the score of a place that may not be seen; a half can hold it, too.
 NEVER = -3e4
 
@@ -116,7 +118,7 @@ class Attention(keras.layers.Layer):
 
 def places_bias(ids: Any) -> Any:
     """Return what hides padding, token 0: float32 `(batch, places)`."""
-    return ops.cast(ops.equal(ids, 0), "float32") * NEVER
+    return ops.cast(ops.equal(ids, PADDING), "float32") * NEVER
 
 
 def padding_bias(ids: Any) -> Any:

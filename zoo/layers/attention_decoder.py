@@ -151,10 +151,15 @@ class AttentionDecoder(keras.layers.Layer):
         units: of the cell.
         cell: "gru" or "lstm".
         **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: there is no such cell.
     """
 
     def __init__(self, units: int, cell: str = "gru", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if cell not in _CELLS:
+            raise ValueError(f"cell must be 'gru' or 'lstm', not {cell!r}.")
         self.units, self.cell_name = units, cell
 
     def build(self, x_shape: tuple[int | None, ...], memory_shape: Any, **shapes: Any) -> None:

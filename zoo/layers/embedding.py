@@ -16,7 +16,8 @@ class TokenEmbedding(keras.layers.Layer):
     https://arxiv.org/abs/1608.05859
 
     - ids: int `(batch, length)`; output `(batch, length, width)`
-    - with `reverse`: `(batch, length, width)`; output: logits `(batch, length, vocabulary_size)`
+    - with `reverse`: `(batch, length, width)`; output: float32 logits
+      `(batch, length, vocabulary_size)`, in any dtype policy
 
     Args:
         vocabulary_size: number of tokens.
@@ -38,15 +39,15 @@ class TokenEmbedding(keras.layers.Layer):
         self.table = self.add_weight(
             shape=(self.vocabulary_size, self.width),
             initializer=keras.initializers.RandomNormal(stddev=deviation),
+            autocast=False,
             name="table",
         )
 
     def call(self, inputs: Any, reverse: bool = False) -> Any:
         """Look up ids, or score every token."""
         if reverse:
-            table = ops.cast(self.table, inputs.dtype)
-            return ops.matmul(inputs, ops.transpose(table))
-        x = ops.take(ops.cast(self.table, self.compute_dtype), ops.cast(inputs, "int32"), axis=0)
+            return ops.matmul(ops.cast(inputs, "float32"), ops.transpose(self.table))
+        x = ops.cast(ops.take(self.table, ops.cast(inputs, "int32"), axis=0), self.compute_dtype)
         return x * math.sqrt(self.width) if self.scale else x
 
     def compute_output_shape(
@@ -60,7 +61,7 @@ class TokenEmbedding(keras.layers.Layer):
     def compute_output_spec(self, inputs: Any, reverse: bool = False) -> keras.KerasTensor:
         """Return the same, with the dtype."""
         shape = self.compute_output_shape(inputs.shape, reverse)
-        return keras.KerasTensor(shape, dtype=self.compute_dtype)
+        return keras.KerasTensor(shape, dtype="float32" if reverse else self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""

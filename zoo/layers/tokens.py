@@ -42,6 +42,10 @@ class LearnedPositions(keras.layers.Layer):
         max_length: number of places that have a vector; default the length of the input, which is
             then fixed.
         **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: a sequence is longer than `max_length`. Of one whose length is known only when
+            the graph runs, TensorFlow tells it on a CPU alone.
     """
 
     def __init__(self, max_length: int | None = None, **kwargs: Any) -> None:
@@ -58,6 +62,7 @@ class LearnedPositions(keras.layers.Layer):
 
     def call(self, x: Any, start: Any = 0) -> Any:
         """Add the vectors to `x`, whose first one stands at place `start`."""
+        self._check(x.shape[1])
         positions = ops.cast(self.positions, x.dtype)
         if self.max_length is not None:
             positions = ops.take(positions, ops.arange(ops.shape(x)[1]) + start, axis=1)
@@ -69,7 +74,12 @@ class LearnedPositions(keras.layers.Layer):
 
     def compute_output_spec(self, x: Any, start: Any = 0) -> keras.KerasTensor:
         """Return the input's shape, with the dtype."""
+        self._check(x.shape[1])
         return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+
+    def _check(self, length: int | None) -> None:
+        if length is not None and self.max_length is not None and length > self.max_length:
+            raise ValueError(f"{length} places are more than the {self.max_length} positions.")
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""

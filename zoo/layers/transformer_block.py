@@ -33,6 +33,9 @@ class TransformerBlock(keras.layers.Layer):
         activation: "relu" or "gelu".
         epsilon: of the normalizations.
         **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        ValueError: there is no such activation.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class TransformerBlock(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if activation not in {"relu", "gelu"}:
+            raise ValueError(f"activation must be 'relu' or 'gelu', not {activation!r}.")
         self.num_heads, self.hidden, self.dropout = num_heads, hidden, dropout
         self.causal, self.pre_norm = causal, pre_norm
         self.activation, self.epsilon = activation, epsilon

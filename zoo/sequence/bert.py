@@ -5,7 +5,8 @@
 
 The sizes are section 3's and those of *Well-Read Students Learn Better*, Turc et al. 2019,
 https://arxiv.org/abs/1908.08962, Table 1. The features are those of the first token, through a
-layer with tanh. GELU is the tanh form. Deviation: the heads for pre-training are left out.
+layer with tanh; it is the start token. GELU is the tanh form. Deviations: the heads for
+pre-training are left out; attention's weights are not dropped; kernels begin as Keras' do.
 """
 
 import keras
@@ -49,8 +50,11 @@ def bert(
         name: name of the model.
 
     Returns:
-        `keras.Model` from int32 "ids" `(batch, length)`, and "segments" where there are some, to
-        the probabilities `(batch, classes)`.
+        `keras.Model` from int32 "ids" `(batch, length)`, which begin with the start token, and
+        "segments" where there are some, to the probabilities `(batch, classes)`.
+
+    Raises:
+        ValueError: `length` is greater than `max_length`.
 
     Example:
         >>> import zoo
@@ -59,11 +63,10 @@ def bert(
     """
     ids = keras.Input((length,), dtype="int32", name="ids")
     inputs = {"ids": ids}
-    normal = keras.initializers.TruncatedNormal(stddev=0.02)
-    x = layers.Embedding(vocabulary_size, width, normal, name="embedding")(ids)
+    x = _table(vocabulary_size, width, "embedding")(ids)
     if segments:
         inputs["segments"] = keras.Input((length,), dtype="int32", name="segments")
-        table = layers.Embedding(segments, width, normal, name="segment_embedding")
+        table = _table(segments, width, "segment_embedding")
         x = layers.Add(name="embeddings")([x, table(inputs["segments"])])
     x = LearnedPositions(max_length, name="positions")(x)
     x = layers.LayerNormalization(epsilon=_EPSILON, name="embedding_norm")(x)
@@ -83,3 +86,8 @@ def bert(
         x = layers.Dropout(dropout, name="dropout")(x)
         x = predictions(x, classes, classifier_activation)
     return keras.Model(inputs if segments else ids, x, name=name)
+
+
+def _table(tokens: int, width: int, name: str) -> keras.layers.Embedding:
+    normal = keras.initializers.TruncatedNormal(stddev=0.02)  # one that is shared repeats itself
+    return layers.Embedding(tokens, width, normal, name=name)

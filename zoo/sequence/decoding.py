@@ -9,9 +9,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from zoo.errors import InputError
 from zoo.sequence.steps import State, Steps
+from zoo.special_tokens import END, PADDING, START
 
-PADDING, UNKNOWN, START, END = range(4)
 _IMPOSSIBLE = -1e9
 
 
@@ -27,7 +28,7 @@ def greedy(steps: Steps, source: Any, max_length: int = 64) -> Any:
         int32 `(batch, max_length)`: the answers, without start token; behind the end token stands
         padding.
     """
-    return _one_by_one(steps, source, max_length, lambda logits, place: ops.argmax(logits, axis=-1))
+    return _one_by_one(steps, source, max_length, lambda logits, place: _likeliest(logits))
 
 
 def sample(
@@ -51,25 +52,40 @@ def sample(
         source: int32 `(batch, places)`.
         max_length: number of tokens of an answer, the prompt's included.
         temperature: what the logits are divided by; 0 is greedy.
-        top_k: draw only from the so many likeliest; 0: from all.
-        top_p: draw only from the fewest that have this probability together.
-        seed: of the draws.
+        top_k: draw only from the so many likeliest, and what is as likely as the last; 0: from all.
+        top_p: draw only from the fewest that have this probability together, above 0.
+        seed: of the draws: a number, or what gives another one at each call.
         prompt: int32 `(batch, length)`: how the answers begin, padded behind.
-        end: token that ends an answer, or `None`.
+        end: token that ends an answer, or `None`; the prompt's own do not.
 
     Returns:
         int32 `(batch, max_length)`.
+
+    Raises:
+        InputError: a setting out of its range, or a prompt that leaves no room for an answer.
     """
-    generator = seed if isinstance(seed, keras.random.SeedGenerator) else None
-    generator = generator or keras.random.SeedGenerator(seed)
+    if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
+        raise InputError(
+            "temperature and top_k are at least 0, top_p lies above 0 and is at most 1: not "
+            f"{temperature}, {top_k} and {top_p}."
+        )
+    draws = keras.random.uniform((ops.shape(source)[0], max_length), seed=seed)
 
     def choose(logits: Any, place: Any) -> Any:
-        if not temperature:
-            return ops.argmax(logits, axis=-1)
-        logits = restricted(logits / temperature, top_k, top_p)
-        return keras.random.categorical(logits, 1, seed=generator)[:, 0]
+        if temperature == 0:
+            return _likeliest(logits)
+        shares = ops.softmax(restricted(logits / temperature, top_k, top_p), axis=-1)
+        reached = ops.cumsum(shares, axis=-1)
+        # The first token at which the sum of the shares exceeds what was drawn of their total.
+        drawn = ops.take(draws, place, axis=1) * (1 - 1e-6) * reached[:, -1]
+        return ops.sum(ops.cast(reached <= ops.expand_dims(drawn, 1), "int32"), axis=-1)
 
     return _one_by_one(steps, source, max_length, choose, prompt, end)
+
+
+def _likeliest(logits: Any) -> Any:
+    """Return the token with the highest score; `ops.argmax` has no built-in form in LiteRT."""
+    return ops.top_k(logits, 1)[1][:, 0]
 
 
 def restricted(logits: Any, top_k: int = 0, top_p: float = 1.0) -> Any:
@@ -96,6 +112,13 @@ def _one_by_one(
     end: int | None = END,
 ) -> Any:
     """Answer with the token that `choose` takes from each place's logits."""
+    if prompt is not None and prompt.shape[1] is not None:
+        if prompt.shape[1] >= max_length:
+            raise InputError(
+                f"a prompt of {prompt.shape[1]} tokens leaves no room in {max_length}: raise "
+                "max_length."
+            )
+        prompt = prompt if prompt.shape[1] else None
     state, constants = steps.start(source, max_length)
     batch = ops.shape(source)[0]
     ids = ops.full((batch,), START, dtype="int32")
@@ -106,13 +129,15 @@ def _one_by_one(
         logits, state = steps.step(ids, place, state, constants)
         chosen = ops.cast(choose(logits, place), "int32")
         ids = ops.where(done, PADDING, chosen)
+        ends = ops.equal(ids, -1 if end is None else end)
         if prompt is not None:
-            given = ops.take(prompt, ops.minimum(place, prompt.shape[1] - 1), axis=1)
-            inside = ops.logical_and(place < prompt.shape[1], given != PADDING)
+            length = ops.shape(prompt)[1]
+            given = ops.take(prompt, ops.minimum(place, length - 1), axis=1)
+            inside = ops.logical_and(place < length, given != PADDING)
             ids = ops.where(inside, given, ids)
+            ends = ops.logical_and(ends, ops.logical_not(inside))
         answers = ops.slice_update(answers, (0, place), ops.expand_dims(ids, 1))
-        if end is not None:
-            done = ops.logical_or(done, ops.equal(ids, end))
+        done = ops.logical_or(done, ends)
         return place + 1, ids, state, answers, done
 
     def more(place: Any, ids: Any, state: State, answers: Any, done: Any) -> Any:
@@ -132,7 +157,8 @@ def beam(
 
     *Google's Neural Machine Translation System*, Wu et al. 2016, https://arxiv.org/abs/1609.08144,
     section 7: the log-probability of a sentence is divided by `((5 + tokens) / 6) **
-    length_penalty`. The search ends when no beginning can become better than the worst sentence.
+    length_penalty`, and nothing is added for coverage. The search ends when no beginning can become
+    better than the worst sentence.
 
     Args:
         steps: of the model.
@@ -145,7 +171,12 @@ def beam(
         int32 answers `(batch, width, max_length)`, the best first, without start token, padded
         behind the end token; and their float32 scores `(batch, width)`. Where fewer sentences came
         to an end within `max_length`, unfinished ones stand behind them.
+
+    Raises:
+        InputError: a penalty below 0, for which the search could not know when to end.
     """
+    if length_penalty < 0:
+        raise InputError(f"length_penalty is at least 0, not {length_penalty}.")
     batch, vocabulary = ops.shape(source)[0], steps.vocabulary_size
     state, constants = steps.start(source, max_length)
     state, constants = (_repeated(x, width) for x in (state, constants))

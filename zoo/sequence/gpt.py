@@ -5,7 +5,8 @@ https://cdn.openai.com/better-language-models/language_models_are_unsupervised_m
 
 Table 2 of the paper has the sizes. Blocks normalize before each part, and the whole once more at
 the end; one table of vectors serves input and output. GELU is the tanh form, as in the authors'
-code. Deviation: weights that end in a residual do not begin smaller.
+code. Deviations: attention's weights are not dropped; kernels begin as Keras' do, and those that
+end in a residual are not smaller.
 """
 
 import keras
@@ -39,8 +40,11 @@ def gpt(
         name: name of the model.
 
     Returns:
-        `keras.Model` from int32 "ids" `(batch, length)` to float32 logits of each next token
-        `(batch, length, vocabulary_size)`.
+        `keras.Model` from int32 "ids" `(batch, length)`, which begin with the start token, to
+        float32 logits of each next token `(batch, length, vocabulary_size)`.
+
+    Raises:
+        ValueError: `length` is greater than `max_length`.
 
     Example:
         >>> import zoo

@@ -104,8 +104,8 @@ def rnn_language_model(
         name: name of the model.
 
     Returns:
-        `keras.Model` from int32 "ids" `(batch, length)` to float32 logits of each next token
-        `(batch, length, vocabulary_size)`.
+        `keras.Model` from int32 "ids" `(batch, length)`, of which a text's first is the start
+        token, to float32 logits of each next token `(batch, length, vocabulary_size)`.
 
     Raises:
         ValueError: there is no such cell.

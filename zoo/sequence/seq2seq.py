@@ -10,8 +10,10 @@
   https://arxiv.org/abs/1508.04025: it looks after each step, in one of three ways ("dot",
   "general", "concat").
 
-Deviations: the source is read forwards; Bahdanau's output layer is one matrix over state, finding
-and token, without maxout; Luong's findings are not fed back.
+Deviations: the source is read forwards; of two directions, both last states make the decoder's
+first; the output layer of Cho and Bahdanau is one matrix over state, context and token, without
+maxout, and Cho's context is the encoder's state itself; Luong's findings are not fed back, and his
+"concat" has a bias; a GRU resets after its matrix product.
 """
 
 from functools import partial
@@ -26,6 +28,7 @@ from zoo.layers import (
     places_bias,
 )
 from zoo.sequence.rnn import CELLS, token_logits
+from zoo.special_tokens import PADDING
 
 _LOOK = {
     "dot": partial(MultiplicativeAttention, general=False),
@@ -61,7 +64,8 @@ def seq2seq(
         attention: "bahdanau", "dot", "general", "concat", or `None` for none.
         context_every_step: every step of the decoder sees the encoder's last state.
         bidirectional: the encoder reads from both ends.
-        dropout: share of what is dropped behind the embeddings and between layers.
+        dropout: share of what is dropped behind the embeddings, between layers, and before the
+            output layer.
         length: of source and target; default `None`: any. Phones need a fixed one.
         return_attention: whether the model also answers with its weights, as "attention".
         name: name of the model.
@@ -73,7 +77,8 @@ def seq2seq(
         "attention", float32 `(batch, length, places)`.
 
     Raises:
-        ValueError: there is no such cell or attention, or none whose weights could be returned.
+        ValueError: there is no such cell or attention, none whose weights could be returned, or
+            "dot" between unequal widths, as with `bidirectional`.
 
     Example:
         >>> import zoo
@@ -86,7 +91,8 @@ def seq2seq(
     target = keras.Input((length,), dtype="int32", name="target")
     x = layers.Embedding(source_vocabulary_size, embedding_dim, name="source_embedding")(source)
     x = layers.Dropout(dropout, name="source_dropout")(x)  # (batch, places, embedding_dim)
-    memory, states = _encoder(x, ops.not_equal(source, 0), units, depth, cell, bidirectional)
+    mask = ops.not_equal(source, PADDING)
+    memory, states = _encoder(x, mask, units, depth, cell, bidirectional, dropout)
 
     x = layers.Embedding(target_vocabulary_size, embedding_dim, name="target_embedding")(target)
     words = x = layers.Dropout(dropout, name="target_dropout")(x)
@@ -134,7 +140,13 @@ def _check(
 
 
 def _encoder(
-    x: KerasTensor, mask: KerasTensor, units: int, depth: int, cell: str, bidirectional: bool
+    x: KerasTensor,
+    mask: KerasTensor,
+    units: int,
+    depth: int,
+    cell: str,
+    bidirectional: bool,
+    dropout: float,
 ) -> tuple[KerasTensor, list[list[KerasTensor]]]:
     """Return the last layer's outputs `(batch, places, …)`, and each layer's last states."""
     states = []
@@ -151,4 +163,6 @@ def _encoder(
                 bridge = layers.Dense(units, activation="tanh", name=f"{name}_bridge{kind + 1}")
                 state.append(bridge(joined))
         states.append(state)
+        if number < depth:
+            x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
     return x, states
