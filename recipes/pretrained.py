@@ -181,7 +181,7 @@ RECIPES = {
         schedule="cosine",
         weight_decay=1e-3,
         batch_size=64,
-        epochs=150,
+        epochs=100,
     ),
     "linear-diabetes": Recipe(
         model="linear",

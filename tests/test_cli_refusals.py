@@ -19,7 +19,10 @@ TUNE = ["finetune", "lenet5-mnist", "--data", "digits", "--out", "run"]
 CALLS = {
     "unknown task": (["list", "--task", "regresion"], "did you mean 'regression'"),
     "unknown family": (["list", "--family", "visoin"], "did you mean 'vision'"),
-    "task near none": (["list", "--task", "xyz"], "known: classification, reconstruction, regress"),
+    "task near none": (
+        ["list", "--task", "xyz"],
+        "known: classification, language_modeling, reconstruct",
+    ),
     "nothing matches": (["list", "xyz*"], "nothing matches 'xyz*'"),
     "nothing matches in JSON": (["list", "xyz*", "--json"], "nothing matches 'xyz*'"),
     "unknown task in JSON": (["list", "--task", "xyz", "--json"], "no task 'xyz'"),
