@@ -82,7 +82,27 @@ def _empty_caches(blocks: list[TransformerBlock], batch: Any, length: int) -> St
     return tuple(caches)
 
 
-class TransformerSteps:
+def _after(layer: keras.layers.Layer, x: Any, state: State) -> tuple[Any, State]:
+    """Return a recurrent layer's output and state after one more token."""
+    x, new = layer.cell(x, list(state), training=False)
+    return x, tuple(new) if isinstance(new, list | tuple) else (new,)
+
+
+class _Attentive:
+    """What looks at a source: a step is a look whose attention nobody asks for."""
+
+    def look(
+        self, ids: Any, place: Any, state: State, constants: Constants
+    ) -> tuple[Any, State, Any]:
+        raise NotImplementedError
+
+    def step(self, ids: Any, place: Any, state: State, constants: Constants) -> tuple[Any, State]:
+        """Read a token; see `Steps`."""
+        logits, state, _ = self.look(ids, place, state, constants)
+        return logits, state
+
+
+class TransformerSteps(_Attentive):
     """A `zoo.sequence.transformer`, with keys and values kept."""
 
     def __init__(self, model: keras.Model) -> None:
@@ -103,11 +123,6 @@ class TransformerSteps:
         state = _empty_caches(self.blocks, ops.shape(source)[0], length)
         return state, (caches, padding_bias(source))
 
-    def step(self, ids: Any, place: Any, state: State, constants: Constants) -> tuple[Any, State]:
-        """Read a token; see `Steps`."""
-        logits, state, _ = self.look(ids, place, state, constants)
-        return logits, state
-
     def look(
         self, ids: Any, place: Any, state: State, constants: Constants
     ) -> tuple[Any, State, Any]:
@@ -120,8 +135,7 @@ class TransformerSteps:
             x, cache, weights = block.step(x, place, cache, memory, bias)
             caches.append(cache)
         x = self.norm(x) if self.norm else x
-        logits = ops.cast(self.embed(x, reverse=True)[:, 0], "float32")
-        return logits, tuple(caches), weights[:, :, 0]
+        return self.embed(x, reverse=True)[:, 0], tuple(caches), weights[:, :, 0]
 
 
 class GPTSteps:
@@ -152,8 +166,7 @@ class GPTSteps:
         for block, cache in zip(self.blocks, state, strict=True):
             x, cache, _ = block.step(x, place, cache)
             caches.append(cache)
-        logits = self.embed(self.norm(x), reverse=True)[:, 0]
-        return ops.cast(logits, "float32"), tuple(caches)
+        return self.embed(self.norm(x), reverse=True)[:, 0], tuple(caches)
 
 
 class RNNSteps:
@@ -173,12 +186,12 @@ class RNNSteps:
         """Read a token; see `Steps`."""
         x, states = self.embed(ids), []
         for layer, old in zip(self.layers, state, strict=True):
-            x, new = layer.cell(x, list(old), training=False)
-            states.append(tuple(new) if isinstance(new, list | tuple) else (new,))
-        return ops.cast(self.logits(x), "float32"), tuple(states)
+            x, new = _after(layer, x, old)
+            states.append(new)
+        return self.logits(x), tuple(states)
 
 
-class Seq2SeqSteps:
+class Seq2SeqSteps(_Attentive):
     """A `zoo.sequence.seq2seq`, with its states carried and its source looked at."""
 
     def __init__(self, model: keras.Model) -> None:
@@ -206,11 +219,6 @@ class Seq2SeqSteps:
         context = states[-1][0]
         return tuple(map(tuple, states)), (memory, keys, places_bias(source), context)
 
-    def step(self, ids: Any, place: Any, state: State, constants: Constants) -> tuple[Any, State]:
-        """Read a token; see `Steps`."""
-        logits, state, _ = self.look(ids, place, state, constants)
-        return logits, state
-
     def look(
         self, ids: Any, place: Any, state: State, constants: Constants
     ) -> tuple[Any, State, Any]:
@@ -225,8 +233,8 @@ class Seq2SeqSteps:
                 found, weights, new = layer.step(x, old, memory, keys, bias)
                 x = new[0]
             else:
-                x, new = layer.cell(x, list(old), training=False)
-            states.append(tuple(new) if isinstance(new, list | tuple) else (new,))
+                x, new = _after(layer, x, old)
+            states.append(new)
         if self.attention:
             found, weights = self.attention(ops.expand_dims(x, 1), memory, bias)
             x = self.attentional(ops.concatenate([x, found[:, 0]], axis=-1))
@@ -235,4 +243,4 @@ class Seq2SeqSteps:
             x = ops.concatenate([x, found, words], axis=-1)
         elif self.with_context:
             x = ops.concatenate([x, context, words], axis=-1)
-        return ops.cast(self.logits(x), "float32"), tuple(states), weights
+        return self.logits(x), tuple(states), weights
