@@ -5,7 +5,7 @@ Importing this package imports neither Keras nor TensorFlow; building or loading
 
 from zoo.cards import Card, card
 from zoo.errors import CheckFailed, InputError
-from zoo.models import features, load
+from zoo.models import features, load, load_tokenizers
 from zoo.registry import build, list_models
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "features",
     "list_models",
     "load",
+    "load_tokenizers",
 ]

@@ -92,6 +92,18 @@ class Weights(Frozen, frozen=True):
         return self.bytes if self.sha256 or self.bytes else None
 
 
+class TokenizerFile(Frozen, frozen=True):
+    """The file of a tokenizer, beside the card, and its hash."""
+
+    file: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        """Refuse what would lead out of the card's folder."""
+        if Path(self.file).name != self.file or self.file in {"", ".", ".."}:
+            raise ValueError(f"`file` must be a plain file name, not {self.file!r}")
+
+
 class Dataset(Frozen, frozen=True):
     """What the model learned from.
 
@@ -108,12 +120,16 @@ class Dataset(Frozen, frozen=True):
 
 
 class Metric(Frozen, frozen=True):
-    """A figure with the split that it was measured on and its number of examples."""
+    """A figure with the split that it was measured on and its number of examples.
+
+    `signature` says, in sacrebleu's words, how a figure of translations was computed.
+    """
 
     name: str
     split: str
     value: float
     examples: int
+    signature: str = ""
 
 
 class Reference(Frozen, frozen=True):
@@ -179,7 +195,8 @@ class Card(Frozen, frozen=True):
         name: name of the model.
         architecture: name in the catalog, or "" for a model that came from elsewhere.
         arguments: what the builder was called with.
-        task: "classification", "regression" or "reconstruction".
+        task: "classification", "regression", "reconstruction", "translation" or
+            "language_modeling".
         input: what goes in.
         labels: names of the classes in the order of the outputs; empty if there are none.
         parameters: their numbers.
@@ -190,6 +207,8 @@ class Card(Frozen, frozen=True):
         training: provenance; `None` for weights that others published.
         reference: a published figure, if there is one.
         exports: parity of the exported forms.
+        tokenizers: of a model that reads text: the name of each of its inputs -> how texts become
+            its numbers.
     """
 
     name: str
@@ -206,6 +225,7 @@ class Card(Frozen, frozen=True):
     training: Training | None
     reference: Reference | None = None
     exports: list[ParityReport] = []
+    tokenizers: dict[str, TokenizerFile] = {}
 
     def metric(self, name: str | None = None, split: str = "test") -> Metric | None:
         """Return the first metric of that split (and name), or `None`."""

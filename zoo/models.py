@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import cards, foreign, weights
 from zoo.errors import InputError
+from zoo.files import sha256_of
 from zoo.registry import build, import_builders
 from zoo.stages import is_feature
 
 if TYPE_CHECKING:
     import keras
+
+    from zoo.tokenizer import Tokenizer
 
 
 def load(
@@ -104,6 +107,42 @@ def load_file(path: Path) -> "keras.Model":
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError) as error:
         raise InputError(f"{path} holds a layer that this zoo does not know: {error}") from None
+
+
+def load_tokenizers(name: str | os.PathLike[str]) -> "dict[str, Tokenizer]":
+    """Load how texts become the numbers that a model reads, and back.
+
+    Args:
+        name: `str`, a pretrained model's name, or the path of a run.
+
+    Returns:
+        The name of each of the model's inputs -> its `Tokenizer`; empty for a model that reads no
+        text. Where several inputs have one vocabulary, it is one object.
+
+    Raises:
+        InputError: an unknown name, or a file that is missing or was changed.
+    """
+    folder = weights.model_folder(name)
+    return read_tokenizers(folder, cards.read(folder / cards.FILE).tokenizers)
+
+
+def read_tokenizers(
+    folder: Path, files: "dict[str, cards.TokenizerFile]"
+) -> "dict[str, Tokenizer]":
+    """Read tokenizers whose names and hashes are known; see `load_tokenizers`."""
+    if not files:
+        return {}
+    from zoo.tokenizer import Tokenizer
+
+    loaded: dict[str, Tokenizer] = {}
+    for entry in files.values():
+        path = folder / entry.file
+        if entry.file in loaded:
+            continue
+        if not path.is_file() or sha256_of(path) != entry.sha256:
+            raise InputError(f"the vocabulary {path} is missing or damaged.")
+        loaded[entry.file] = Tokenizer.load(path)
+    return {name: loaded[entry.file] for name, entry in files.items()}
 
 
 def features(model: "keras.Model") -> "keras.Model":
