@@ -1,7 +1,8 @@
 """How well a model does on examples that it did not learn from."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,17 +10,26 @@ from sklearn import metrics as sk
 
 from recipes.data import Examples, Splits
 from recipes.inputs import data_for
+from recipes.recipe import TOKENS
 from recipes.run import Run
+from recipes.text_evaluation import measure_text, text_answers
 from zoo import cards, weights
 from zoo.errors import InputError
-from zoo.models import load, takes
+from zoo.models import load, load_tokenizers, takes
 from zoo.registry import unknown
+from zoo.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import keras
 
 # The figure of a task that stands first.
-MAIN_METRIC = {"classification": "accuracy", "regression": "r2", "reconstruction": "mse"}
+MAIN_METRIC = {
+    "classification": "accuracy",
+    "regression": "r2",
+    "reconstruction": "mse",
+    "translation": "bleu",
+    "language_modeling": "cross_entropy",
+}
 
 
 def _mirrored(images: np.ndarray) -> Iterator[np.ndarray]:
@@ -76,8 +86,9 @@ def evaluate(
 
     Returns:
         Figures by name: "accuracy", "balanced_accuracy", "cross_entropy" (nats), for two classes
-        "auc"; or "r2", "mae", "mse" (in units of the target); or "mse", "r2" of the pixels in 0…1.
-        With `augment`, its name stands behind each: "accuracy (flip)".
+        "auc"; or "r2", "mae", "mse" (in units of the target); or "mse", "r2" of the pixels in 0…1;
+        or what `recipes.text_evaluation.measure_text` tells. With `augment`, its name stands behind
+        each: "accuracy (flip)".
 
     Raises:
         InputError: the data does not fit the model; or `augment` is not for such data, or unknown.
@@ -99,7 +110,7 @@ def evaluate(
             run = Run(folder)
             kept = run.samples("test")
             if len(kept) == run.config.dataset.examples["test"]:  # of large pictures, only some are
-                return measure(network, kept, card.task, augment)
+                return measure(network, kept, card.task, augment, run.tokenizers)
     else:
         network = model
     if not isinstance(data, Splits):
@@ -110,7 +121,11 @@ def evaluate(
         raise InputError(
             f"{network.name!r} has {len(network.outputs)} outputs; measure one of them."
         )
-    if not takes(network, data.shape):
+    tokenizers = load_tokenizers(model) if card and card.tokenizers else data.tokenizers
+    if bool(tokenizers) != data.holds_text:
+        what = "no text" if tokenizers else "text, and the model reads none that it could"
+        raise InputError(f"{data.source!r} holds {what}: it does not fit {network.name!r}.")
+    if not tokenizers and not takes(network, data.shape):
         raise InputError(
             f"the model takes inputs of shape {network.input_shape[1:]}; {data.source!r} holds "
             f"{data.shape}. Fine-tuning adds a layer that resizes."
@@ -126,13 +141,31 @@ def evaluate(
                 f"{len(data.labels)}{among}."
             )
         data = data.relabelled(known)
-    return measure(network, data[split], task, augment)
+    return measure(network, data[split], task, augment, tokenizers)
 
 
 def measure(
-    model: "keras.Model", examples: Examples, task: str, augment: str = ""
+    model: "keras.Model",
+    examples: Examples,
+    task: str,
+    augment: str = "",
+    tokenizers: Mapping[str, Tokenizer] = MappingProxyType({}),
+    decode: bool = True,
 ) -> dict[str, float]:
-    """Return the figures of `evaluate` for some examples."""
+    """Return the figures of `evaluate` for some examples.
+
+    Args:
+        model: the model.
+        examples: the examples.
+        task: of the model.
+        augment: test-time augmentation.
+        tokenizers: of a model that reads text.
+        decode: whether a translation's figures are wanted, which take the longest.
+    """
+    if tokenizers and not augment:
+        if task in TOKENS:
+            return measure_text(model, tokenizers, examples, task, decode)
+        return figures(text_answers(model, tokenizers, examples.inputs), examples, task)
     if augment and (task != "classification" or examples.inputs.ndim != 4):
         raise InputError("test-time augmentation is for pictures and their classes.")
     found = figures(answers(model, examples.inputs, augment), examples, task)

@@ -6,12 +6,14 @@ from typing import Any
 
 import keras
 import msgspec
+import numpy as np
 
 from recipes.data import Examples, Splits
-from recipes.evaluation import MAIN_METRIC, answers, figures
+from recipes.evaluation import MAIN_METRIC, answers, figures, measure
 from recipes.plots import plot_confusion, plot_history
 from recipes.recipe import Recipe
 from recipes.run import Run, State, hardware
+from recipes.text_evaluation import signature_of, text_answers
 from zoo import cards
 from zoo.files import sha256_of, whole_file
 from zoo.layers import Standardize
@@ -31,18 +33,30 @@ def finish(run: Run, model: keras.Model, data: Splits) -> Run:
     state, config = run.read_state() or State(), run.config
     model.trainable = True
     splits = {"validation": data.validation, "test": data.test}
-    outputs = {name: answers(model, split.inputs) for name, split in splits.items()}
-    metrics = {name: figures(outputs[name], splits[name], config.task) for name in splits}
     plot_history(state.history, run.path / "learning_curve.png")
-    if config.labels:
+    if data.task == "classification" and config.labels:
+        outputs = {name: _answers(model, data, split) for name, split in splits.items()}
+        metrics = {name: figures(outputs[name], splits[name], config.task) for name in splits}
         path = run.path / "confusion_matrix.png"
         plot_confusion(outputs["test"], data.test.targets, config.labels, path)
+    else:
+        metrics = {
+            name: measure(model, split, config.task, tokenizers=data.tokenizers)
+            for name, split in splits.items()
+        }
     run.write_metrics(metrics)
     path = run.path / "model.keras"
     with whole_file(path) as temporary:
         model.save(temporary)
     cards.write(_card(run, model, state, metrics, splits), run.path / cards.FILE)
     return run
+
+
+def _answers(model: keras.Model, data: Splits, split: Examples) -> np.ndarray:
+    """Return a classifier's probabilities for a split."""
+    if data.tokenizers:
+        return text_answers(model, data.tokenizers, split.inputs)
+    return answers(model, split.inputs)
 
 
 def _card(
@@ -85,7 +99,13 @@ def _card(
         dataset=config.dataset,
         recipe=_plain(config.recipe),
         metrics=[
-            cards.Metric(name=name, split=split, value=value, examples=len(splits[split]))
+            cards.Metric(
+                name=name,
+                split=split,
+                value=value,
+                examples=len(splits[split]),
+                signature=signature_of(name),
+            )
             for split, values in metrics.items()
             for name, value in sorted(values.items(), key=lambda item: item[0] != main)
         ],
@@ -101,6 +121,7 @@ def _card(
             versions=config.versions,
         ),
         reference=config.recipe.reference,
+        tokenizers=config.tokenizers,
     )
 
 

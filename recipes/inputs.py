@@ -58,6 +58,17 @@ def data_for(
     return load_data(source, **data_options_for(model, **options), encoder=encoder)
 
 
+def text_options(
+    task: str, source: str | os.PathLike[str], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of `load_data` for a model of text: those given, and the task's own."""
+    if source in SOURCES:
+        return given
+    if task == "classification":
+        return {"text": "", **given}
+    return {"task": task, **given}
+
+
 def data_options_for(
     model: "str | os.PathLike[str] | keras.Model", **options: Any
 ) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recipes.data import Splits
-from recipes.data.sampling import epoch_size
 from recipes.finetuning import fresh_learner
 from recipes.phases import phases, thaw
 from recipes.recipe import Recipe, check, optimizer
@@ -19,6 +18,7 @@ from recipes.supervised import (
     compile_model,
     data_of,
     fresh_model,
+    prepared,
     recipe_batches,
     stages_of,
     standardized_targets,
@@ -133,7 +133,7 @@ def lr_find(
     if recipe.fine_tuning:
         model, data, task = fresh_learner(recipe, data)
     else:
-        data = (data or data_of(recipe)).limited(recipe.examples)
+        data = prepared(recipe, data or data_of(recipe))
         model, task, _ = fresh_model(recipe, data)
     check(recipe, task, data.shape)
     data = standardized_targets(data)
@@ -146,11 +146,10 @@ def lr_find(
         shares = thaw(model, stages, thawed, factor, recipe.train_normalization)
     own = optimizer(recipe, lowest, "constant", steps, shares if factor != 1 else ())
     compile_model(model, recipe, task, own)
-    examples = epoch_size(data.train.targets, recipe.sampling)
-    epochs = math.ceil(steps / math.ceil(examples / recipe.batch_size))
+    per_epoch = recipe_batches(recipe, data, task, range(1)).steps
     test = _RangeTest(np.geomspace(lowest, highest, steps))
     model.fit(
-        recipe_batches(recipe, data, task, range(epochs)),
+        recipe_batches(recipe, data, task, range(math.ceil(steps / per_epoch))).training,
         steps_per_epoch=steps,
         verbose=0,
         shuffle=False,

@@ -8,17 +8,23 @@ import keras
 
 from recipes.data import augmentation
 from recipes.data.sampling import SAMPLINGS
+from recipes.losses import TokenCrossentropy
+from recipes.schedules import SCHEDULES, WARMED, learning_rates
 from recipes.shares import with_shares
 from zoo.cards import Frozen, Reference
 from zoo.errors import InputError
 from zoo.registry import unknown
 
-LOSSES = {
+LOSSES: dict[str, "str | keras.losses.Loss"] = {
     "classification": "categorical_crossentropy",
     "regression": "mean_squared_error",
     "reconstruction": "mean_squared_error",
+    "translation": TokenCrossentropy(),
+    "language_modeling": TokenCrossentropy(),
 }
-# The losses that take label smoothing.
+# The tasks whose targets are tokens.
+TOKENS = ("translation", "language_modeling")
+# The losses for classes that take label smoothing.
 SMOOTHED = {
     "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
     "categorical_focal_crossentropy": keras.losses.CategoricalFocalCrossentropy,
@@ -35,7 +41,6 @@ OPTIMIZERS = {
     "lion": {},
     "muon": {},
 }
-SCHEDULES = ("constant", "step", "exponential", "cosine", "one_cycle")
 # What learns in fine-tuning, once the head has had its own epochs.
 STRATEGIES = ("all", "frozen", "gradual", "discriminative")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -57,10 +62,12 @@ class Recipe(Frozen, frozen=True):
         optimizer: one of `OPTIMIZERS`.
         learning_rate: the highest of the schedule.
         schedule: "constant"; "step" (a tenth at one half and again at three quarters);
-            "exponential" (to a hundredth); "cosine" (to zero, after the warm-up); "one_cycle"
-            (linear from a twenty-fifth in three tenths of the steps, then cosine to a
-            ten-thousandth).
-        warmup: share of the steps in which a cosine schedule rises linearly from zero.
+            "exponential" (to a hundredth); "cosine" (to zero, after the warm-up); "inverse_sqrt"
+            (after the warm-up, with one over the root of the steps; Vaswani et al. 2017, section
+            5.3); "one_cycle" (linear from a twenty-fifth in three tenths of the steps, then cosine
+            to a ten-thousandth).
+        warmup: share of the steps in which the schedule rises linearly from zero: of "cosine" and
+            "inverse_sqrt".
         weight_decay: decoupled weight decay.
         clip_norm: largest norm of all gradients together; 0 for no clipping.
         ema: momentum of the moving average of the weights, such as 0.99; 0 for none. Validation
@@ -68,7 +75,11 @@ class Recipe(Frozen, frozen=True):
         loss: any Keras loss by name; "" for the task's own (`LOSSES`). For classes,
             "categorical_focal_crossentropy" gives less weight to what the model is sure of (gamma
             2, alpha 0.25, https://arxiv.org/abs/1708.02002).
-        label_smoothing: for classes, between 0 and 1.
+        label_smoothing: for classes and tokens, between 0 and 1.
+        tokenizer: arguments of `Tokenizer.train`, for data of text, such as
+            {"kind": "subwords", "vocabulary_size": 6000}; what is not given follows from the task:
+            6,000 subwords for translation, 10,000 words for classes, characters for one long text.
+        max_length: greatest number of tokens of a text, or of a window of one long text.
         class_weights: weigh the classes in inverse proportion to their sizes.
         sampling: for classes of unequal size: an epoch draws every class equally often, with "over"
             as often as the largest has examples, with "under" the smallest; "" draws each example
@@ -109,6 +120,8 @@ class Recipe(Frozen, frozen=True):
     ema: float = 0.0
     loss: str = ""
     label_smoothing: float = 0.0
+    tokenizer: dict = {}
+    max_length: int = 128
     class_weights: bool = False
     sampling: str = ""
     augment: dict[str, float] = {}
@@ -142,7 +155,7 @@ class Recipe(Frozen, frozen=True):
             keras.losses.get(self.loss or None)
         except ValueError:
             raise InputError(f"loss: Keras has no {self.loss!r}.") from None
-        for field in ("epochs", "batch_size", "learning_rate", "head_learning_rate"):
+        for field in ("epochs", "batch_size", "learning_rate", "head_learning_rate", "max_length"):
             if not getattr(self, field) > 0:
                 raise InputError(f"{field} must be above 0, not {getattr(self, field)}.")
         for field in ("ema", "label_smoothing", "warmup"):
@@ -154,8 +167,10 @@ class Recipe(Frozen, frozen=True):
 
         if self.seed >= 2**32:
             raise InputError(f"seed must be below {2**32}, not {self.seed}.")
-        if self.warmup and self.schedule != "cosine":
-            raise InputError(f"warmup is for the schedule 'cosine', not for {self.schedule!r}.")
+        if self.warmup and self.schedule not in WARMED:
+            raise InputError(
+                f"warmup is for the schedules {', '.join(WARMED)}, not for {self.schedule!r}."
+            )
         if "sparse" in self.loss.lower():
             raise InputError(
                 f"the loss {self.loss!r} takes class numbers, and a recipe gives each example's "
@@ -232,8 +247,10 @@ def optimizer(
     return made
 
 
-def smoothed_loss(recipe: Recipe) -> "keras.losses.Loss | None":
-    """Return a recipe's loss for classes, its labels smoothed; `None` where it cannot be."""
+def smoothed_loss(recipe: Recipe, task: str = "classification") -> "keras.losses.Loss | None":
+    """Return a recipe's loss, its labels smoothed; `None` where they cannot be."""
+    if task in TOKENS:
+        return None if recipe.loss else TokenCrossentropy(recipe.label_smoothing)
     kind = SMOOTHED.get(recipe.loss or LOSSES["classification"])
     return kind(label_smoothing=recipe.label_smoothing) if kind else None
 
@@ -244,14 +261,14 @@ def check(recipe: Recipe, task: str, shape: Sequence[int]) -> None:
     Args:
         recipe: the recipe.
         task: of its data and model.
-        shape: of one input.
+        shape: of one input; of a text, ().
 
     Raises:
         InputError: says which field does not fit.
     """
     if task != "classification":
         for asked, what in (
-            (recipe.label_smoothing, "label smoothing is"),
+            (recipe.label_smoothing and task not in TOKENS, "label smoothing is"),
             (recipe.class_weights, "class weights are"),
             (recipe.sampling, f"sampling {recipe.sampling!r} is"),
             (recipe.keep_classes, "keep_classes is"),
@@ -259,39 +276,20 @@ def check(recipe: Recipe, task: str, shape: Sequence[int]) -> None:
         ):
             if asked:
                 raise InputError(f"{what} for classes, not for {task}.")
-    if recipe.label_smoothing and smoothed_loss(recipe) is None:
+    if recipe.label_smoothing and smoothed_loss(recipe, task) is None:
         raise InputError(f"label smoothing does not go with the loss {recipe.loss!r}.")
+    if not shape:
+        for asked, what in (
+            (recipe.augment, "augmentation is"),
+            (recipe.sampling, f"sampling {recipe.sampling!r} is"),
+            (recipe.loss and task in TOKENS, f"the loss {recipe.loss!r} is"),
+        ):
+            if asked:
+                raise InputError(f"{what} not for text.")
+        return
+    if recipe.tokenizer:
+        raise InputError("a tokenizer is for text, and this data holds none.")
     if len(shape) != 3 and (recipe.augment or task == "reconstruction"):
         what = "augmentation" if recipe.augment else f"{recipe.model!r}"
         raise InputError(f"{what} needs images, and these examples are rows of a table.")
     augmentation.check(recipe.augment, shape)
-
-
-def learning_rates(
-    schedule: str, rate: float, steps: int, warmup: float = 0.0
-) -> "float | keras.optimizers.schedules.LearningRateSchedule":
-    """Return a schedule over `steps` steps whose highest learning rate is `rate`.
-
-    Example:
-        >>> from recipes.recipe import learning_rates
-        >>> rates = learning_rates("one_cycle", 1.0, 100)
-        >>> [round(float(rates(step)), 2) for step in (0, 30, 65, 100)]
-        [0.04, 1.0, 0.5, 0.0]
-    """
-    schedules = keras.optimizers.schedules
-    rising = round(steps * (0.3 if schedule == "one_cycle" else warmup))
-    falling = max(1, steps - rising)
-    if schedule == "step":
-        limits = [steps // 2, steps * 3 // 4]
-        return schedules.PiecewiseConstantDecay(limits, [rate, rate / 10, rate / 100])
-    if schedule == "exponential":
-        return schedules.ExponentialDecay(rate, steps, 0.01)
-    if schedule == "cosine" and not rising:
-        return schedules.CosineDecay(rate, falling)
-    if schedule == "cosine":
-        return schedules.CosineDecay(0.0, falling, warmup_target=rate, warmup_steps=rising)
-    if schedule == "one_cycle":
-        return schedules.CosineDecay(
-            rate / 25, falling, alpha=1e-4, warmup_target=rate, warmup_steps=max(1, rising)
-        )
-    return rate

@@ -5,6 +5,7 @@
 | `config.json` | recipe, facts of the data, versions, command |
 | `initial.keras` | the model before its first step |
 | `encoder.json` | for tables: how columns became features |
+| `*tokenizer.json` | for text: how it becomes the numbers of its tokens |
 | `samples.npz` | calibration examples and the test examples |
 | `state.npz` | after each epoch: weights, optimizer, random states, best figure, history |
 | `kept-EPOCH.weights.h5` | weights of the epoch that is kept |
@@ -22,7 +23,7 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,10 +37,11 @@ from recipes.data.encoder import Encoder
 from recipes.data.splits import Examples, Splits
 from recipes.recipe import Recipe, check
 from zoo import cards
-from zoo.cards import Dataset, Frozen
+from zoo.cards import Dataset, Frozen, TokenizerFile
 from zoo.errors import InputError
 from zoo.files import refuse_taken, sha256_of, whole_file
-from zoo.models import load, load_file
+from zoo.models import load, load_file, read_tokenizers
+from zoo.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import keras
@@ -57,7 +59,8 @@ class Config(Frozen, frozen=True):
 
     Attributes:
         recipe: how it trains.
-        task: "classification", "regression" or "reconstruction".
+        task: "classification", "regression", "reconstruction", "translation" or
+            "language_modeling".
         architecture: name in the catalog, or "" for a model that came from elsewhere.
         arguments: with which the builder makes the model; empty for a fine-tuned one that has
             become another than its builder makes, such as by a layer that resizes.
@@ -66,6 +69,7 @@ class Config(Frozen, frozen=True):
         preprocessing: in words, what happens to the user's files before the model.
         dataset: facts of the data.
         initial_sha256: hash of `initial.keras`, checked before it is loaded.
+        tokenizers: of a model that reads text: the name of each of its inputs -> the file.
         command: the command line that started it.
         versions: of Python and the packages that compute.
         commit: of the recipe's source tree, as it was then.
@@ -83,6 +87,7 @@ class Config(Frozen, frozen=True):
     command: str
     versions: dict[str, str]
     commit: str = ""
+    tokenizers: dict[str, TokenizerFile] = {}
 
 
 @dataclass
@@ -154,6 +159,7 @@ class Run:
         with _all_or_nothing(path):
             with whole_file(path / "initial.keras") as temporary:
                 model.save(temporary)
+            tokenizers = write_tokenizers(data.tokenizers, path)
             config = Config(
                 recipe=recipe,
                 task=task,
@@ -174,11 +180,11 @@ class Run:
                 command=shlex.join(map(_without_place, sys.argv)),
                 versions=versions(),
                 commit=commit(),
+                tokenizers=tokenizers,
             )
             if data.encoder:
                 _write_json(path / "encoder.json", data.encoder)
-            calibration = some(data.train, _CALIBRATION)
-            test = some(data.test, _MOST_SAMPLE_BYTES // max(1, data.test.inputs[:1].nbytes))
+            calibration, test = _kept(data)
             with whole_file(path / "samples.npz") as temporary:
                 np.savez_compressed(
                     temporary,
@@ -215,6 +221,11 @@ class Run:
         """How a table's columns became features, or `None` for images."""
         path = self.path / "encoder.json"
         return msgspec.json.decode(path.read_bytes(), type=Encoder) if path.is_file() else None
+
+    @property
+    def tokenizers(self) -> dict[str, Tokenizer]:
+        """How texts become what the model reads, by the names of its inputs; empty without text."""
+        return read_tokenizers(self.path, self.config.tokenizers)
 
     def samples(self, part: str) -> Examples:
         """Return the examples that the run keeps: "calibration" or "test"."""
@@ -299,10 +310,22 @@ def _all_or_nothing(path: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for name in ("initial.keras", "encoder.json", "samples.npz"):
+        own = ("initial.keras", "encoder.json", "samples.npz")
+        for file in (*(path / name for name in own), *path.glob("*tokenizer.json")):
             with suppress(OSError):  # what went wrong first is what is told
-                (path / name).unlink()
+                file.unlink()
         raise
+
+
+def write_tokenizers(tokenizers: Mapping[str, Tokenizer], folder: Path) -> dict[str, TokenizerFile]:
+    """Write the tokenizers of a model into a folder, one that several inputs share once."""
+    shared = len(set(map(id, tokenizers.values()))) == 1
+    files = {}
+    for name, tokenizer in tokenizers.items():
+        file = "tokenizer.json" if shared else f"{name}-tokenizer.json"
+        tokenizer.save(folder / file)
+        files[name] = TokenizerFile(file=file, sha256=sha256_of(folder / file))
+    return files
 
 
 def versions() -> dict[str, str]:
@@ -350,6 +373,14 @@ def some(examples: Examples, count: int) -> Examples:
         return examples
     chosen = np.random.default_rng(0).choice(len(examples), max(1, count), replace=False)
     return examples.take(np.sort(chosen))
+
+
+def _kept(data: Splits) -> tuple[Examples, Examples]:
+    """Return what a run keeps: examples to calibrate with, and test examples."""
+    most = _MOST_SAMPLE_BYTES // max(1, data.test.inputs[:1].nbytes)
+    if data.task == "language_modeling":  # a text's characters are examples together alone
+        return data.train.take(np.arange(min(len(data.train), 1 << 14))), data.test
+    return some(data.train, _CALIBRATION), some(data.test, most)
 
 
 def _write_json(path: Path, value: Any) -> None:

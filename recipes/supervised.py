@@ -16,12 +16,15 @@ from recipes.checkpoint import Checkpoint
 from recipes.data import Examples, Splits, load_data
 from recipes.data.pipeline import balanced_weights, batches, training_batches
 from recipes.data.sampling import epoch_size
+from recipes.data.text_batches import Batches, text_batches
 from recipes.evaluation import batch_of
 from recipes.finishing import finish
-from recipes.inputs import data_for
+from recipes.inputs import data_for, text_options
+from recipes.losses import token_accuracy
 from recipes.phases import Phase, phases, thaw
 from recipes.recipe import LOSSES, Recipe, optimizer, smoothed_loss
 from recipes.run import Run, State
+from recipes.vocabulary import carries_state, vocabulary_sizes, with_vocabulary
 from zoo import registry, surgery
 from zoo.catalog import NAMES
 from zoo.errors import CheckFailed, InputError
@@ -74,7 +77,7 @@ def train(
 
         return finetune_by(recipe, out, data, callbacks)
     data = data or data_of(recipe)
-    data = data.limited(recipe.examples)
+    data = prepared(recipe, data)
     model, task, arguments = fresh_model(recipe, data)
     run = Run.create(out, recipe, model, data, task, recipe.model, arguments)
     return continue_run(run, data, callbacks)
@@ -100,10 +103,11 @@ def continue_run(
         )
     run.sweep()
     seed_everything(recipe.seed)
-    initial = run.load_initial()
-    model = initial
+    model = run.load_initial()
     if recipe.precision != "float32":
-        model = surgery.with_precision(initial, recipe.precision)
+        model = surgery.with_precision(model, recipe.precision)
+    if goes_on(run.config.architecture, data):
+        model = _carrying(model, run.config.architecture, run.config.arguments, recipe)
     scaled = standardized_targets(data)
     stages = stages_of(model, recipe) if recipe.fine_tuning else []
     for phase in phases(recipe, len(stages)):
@@ -118,6 +122,47 @@ def continue_run(
     run.load_kept(model, run.read_state() or State())
     _unscale_head(model, data)
     return finish(run, model, data)
+
+
+def prepared(recipe: Recipe, data: Splits) -> Splits:
+    """Return the data that a fresh model learns from: of text, with a vocabulary."""
+    data = data.limited(recipe.examples)
+    return with_vocabulary(recipe, data) if data.holds_text else data
+
+
+def goes_on(architecture: str, data: Splits) -> bool:
+    """Return whether a model's states are carried from batch to batch while it learns."""
+    long = data.task == "language_modeling"
+    return long and bool(architecture) and carries_state(architecture)
+
+
+def _carrying(
+    model: keras.Model, architecture: str, arguments: dict[str, Any], recipe: Recipe
+) -> keras.Model:
+    """Return the same model with states that go on from one batch to the next."""
+    changes = {"stateful": True, "batch_size": recipe.batch_size}
+    result = registry.build(architecture, **arguments | changes)
+    result.set_weights(model.get_weights())
+    if recipe.precision != "float32":
+        result = surgery.with_precision(result, recipe.precision)
+    return result
+
+
+class _Forget(keras.callbacks.Callback):
+    """Sets carried states to zero where an epoch or a validation begins: at a text's beginning."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Forget what the validation read."""
+        self._forget()
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Forget what the training read."""
+        self._forget()
+
+    def _forget(self) -> None:
+        for layer in self.model.layers:
+            if getattr(layer, "stateful", False):
+                layer.reset_state()
 
 
 def stages_of(model: keras.Model, recipe: Recipe) -> list[list[keras.Layer]]:
@@ -140,6 +185,8 @@ def data_of(recipe: Recipe, run: Run | None = None) -> Splits:
     row = NAMES.get(recipe.model)
     if row and row.task == "regression" and Path(recipe.data).is_file():
         options.setdefault("task", row.task)
+    if row and row.family == "sequence":
+        options = text_options(row.task, recipe.data, options)
     data = load_data(recipe.data, **options, encoder=run.encoder if run else None)
     return _numbered(data, run) if run else data
 
@@ -147,6 +194,7 @@ def data_of(recipe: Recipe, run: Run | None = None) -> Splits:
 def _numbered(data: Splits, run: Run) -> Splits:
     """Return a run's data with its classes numbered as the run has them."""
     known = run.config.labels
+    data = replace(data, tokenizers=run.tokenizers)
     return data.relabelled(known) if set(data.labels) <= set(known) else data
 
 
@@ -181,20 +229,38 @@ def compile_model(
     """Give a model the loss of its recipe, the metrics of its task, and an optimizer."""
     loss: Any = recipe.loss or LOSSES[task]
     if recipe.label_smoothing:
-        loss = smoothed_loss(recipe)
+        loss = smoothed_loss(recipe, task)
+    metrics: dict[str, list[Any]] = {"classification": ["accuracy"], "translation": [_accuracy()]}
     model.compile(
         optimizer,
         loss,
-        metrics=["accuracy"] if task == "classification" else [],
-        jit_compile=False,  # slower for convolutions on CPUs
+        metrics=metrics.get(task, []),
+        # On CPUs, XLA is slower for convolutions and no faster for wide recurrent layers, and it
+        # compiles anew for every length of texts.
+        jit_compile=False,
     )
 
 
-def recipe_batches(recipe: Recipe, data: Splits, task: str, epochs: range) -> tf.data.Dataset:
+def _accuracy() -> keras.metrics.Metric:
+    return keras.metrics.MeanMetricWrapper(token_accuracy, name="accuracy")
+
+
+def recipe_batches(recipe: Recipe, data: Splits, task: str, epochs: range) -> Batches:
     """Return the shuffled, augmented and weighted batches that a recipe trains on."""
     classes = len(data.labels)
     weighted = recipe.class_weights and task == "classification"
-    return training_batches(
+    weights = balanced_weights(data.train.targets, classes) if weighted else None
+    if data.holds_text:
+        return text_batches(
+            data,
+            recipe.batch_size,
+            recipe.max_length,
+            epochs,
+            recipe.seed,
+            carried=goes_on(recipe.model, data),
+            class_weights=weights,
+        )
+    training = training_batches(
         data.train,
         recipe.batch_size,
         task,
@@ -202,8 +268,14 @@ def recipe_batches(recipe: Recipe, data: Splits, task: str, epochs: range) -> tf
         epochs=epochs,
         seed=recipe.seed,
         augment=recipe.augment,
-        class_weights=balanced_weights(data.train.targets, classes) if weighted else None,
+        class_weights=weights,
         sampling=recipe.sampling,
+    )
+    size = batch_of(data.validation.inputs)
+    return Batches(
+        training=training,
+        steps=math.ceil(epoch_size(data.train.targets, recipe.sampling) / recipe.batch_size),
+        validation=batches(data.validation, size, task, classes),
     )
 
 
@@ -253,6 +325,8 @@ def builder_arguments(name: str, shape: Sequence[int], task: str, classes: int) 
 def _arguments(recipe: Recipe, data: Splits, task: str) -> dict[str, Any]:
     """Return what the builder is called with: the recipe's arguments, the rest from the data."""
     found = builder_arguments(recipe.model, data.shape, task, len(data.labels))
+    if data.tokenizers:
+        found |= vocabulary_sizes(recipe.model, data.tokenizers)
     row = registry.architecture(recipe.model)
     if task == "regression" and row.task != task and "classifier_activation" not in found:
         raise InputError(
@@ -274,14 +348,15 @@ def _build(recipe: Recipe, data: Splits, task: str) -> tuple[keras.Model, dict[s
         raise InputError(
             f"{recipe.model!r} cannot be built for inputs of shape {data.shape}: {reason}"
         ) from error
-    if model.inputs[0].dtype == "int32":
+    reads_tokens = model.inputs[0].dtype == "int32"
+    if reads_tokens and not data.holds_text:
         raise InputError(f"{recipe.model!r} reads tokens of text; {data.source!r} holds none.")
     if len(model.outputs) > 1:
         raise InputError(
             f"{recipe.model!r} has the outputs {', '.join(model.output)}, and a recipe trains one: "
             "take the variant without auxiliary heads, or train all of them by Keras' own fit."
         )
-    if tuple(model.input_shape[1:]) != tuple(data.shape):
+    if not reads_tokens and tuple(model.input_shape[1:]) != tuple(data.shape):
         raise InputError(
             f"{recipe.model!r} takes inputs of shape {model.input_shape[1:]}; {data.source!r} "
             f"holds {data.shape}."
@@ -306,13 +381,14 @@ def _fit(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     """Train one phase from the state on disk, which every epoch renews."""
-    recipe, task, classes = run.config.recipe, run.config.task, len(run.config.labels)
+    recipe, task = run.config.recipe, run.config.task
     factor = recipe.rate_factor
     shares = []
     if recipe.fine_tuning:
         shares = thaw(model, stages, phase.thawed, factor, recipe.train_normalization)
-    steps = math.ceil(epoch_size(data.train.targets, recipe.sampling) / recipe.batch_size)
-    total = steps * len(phase.epochs)
+    epochs = range(max(phase.epochs.start, state.epoch), phase.epochs.stop)
+    feed = recipe_batches(recipe, data, task, epochs)
+    total = feed.steps * len(phase.epochs)
     own = optimizer(
         recipe, phase.learning_rate, phase.schedule, total, shares if factor != 1 else ()
     )
@@ -322,17 +398,17 @@ def _fit(
         _assign(model.variables, state.model)
     if state.epoch > phase.epochs.start:
         _assign(model.optimizer.variables, state.optimizer)
-    epochs = range(max(phase.epochs.start, state.epoch), phase.epochs.stop)
     averaged = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []
     model.fit(
-        recipe_batches(recipe, data, task, epochs),
-        steps_per_epoch=steps,
+        feed.training,
+        steps_per_epoch=feed.steps,
         initial_epoch=epochs.start,
         epochs=epochs.stop,
-        validation_data=batches(data.validation, batch_of(data.validation.inputs), task, classes),
+        validation_data=feed.validation,
         verbose=0,
         shuffle=False,
         callbacks=[
+            _Forget(),
             *averaged,
             Checkpoint(run, state, phase.epochs, *averaged),
             keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),

@@ -10,6 +10,7 @@ from recipes.data.images import image_folder
 from recipes.data.named import SOURCES, named
 from recipes.data.splits import Examples, Splits
 from recipes.data.tables import table
+from recipes.data.texts import SUFFIXES, long_text, sentence_pairs, text_table
 from zoo.errors import InputError
 from zoo.registry import unknown
 
@@ -23,6 +24,7 @@ def load_data(
     target: str | None = None,
     task: str | None = None,
     drop: Sequence[str] = (),
+    text: str | None = None,
     strict: bool = False,
     download: bool = False,
     encoder: Encoder | None = None,
@@ -36,21 +38,28 @@ def load_data(
     Args:
         source: "mnist", "fashion_mnist", "cifar10" (from TensorFlow Datasets in `ZOO_DATA_DIR`),
             "flowers" (a folder of pictures there), "digits", "iris", "wine", "breast_cancer",
-            "diabetes" (from scikit-learn); or the path of a folder with one folder of pictures for
-            each class; or of a CSV or TSV file.
+            "diabetes" (from scikit-learn); "multi30k-de-en", "tatoeba-en-fr", "polarity",
+            "tiny_shakespeare" and others of text (see `recipes.data.named`); or the path of a
+            folder with one folder of pictures for each class; of a CSV or TSV file; or, of text,
+            of a TSV file with a sentence and its translation in each line
+            (`task="translation"`), of a table with a column of texts (`text`), or of one long
+            text, a `.txt` file. Text is UTF-8, or UTF-16 with its mark.
         shape: `(height, width, channels)` that the pictures of a folder are brought to.
         target: the column of a table that is to be predicted.
-        task: "classification" or "regression", where a table's target leaves it open.
+        task: "classification" or "regression", where a table's target leaves it open;
+            "translation" for a TSV file of sentence pairs.
         drop: columns of a table to leave out.
-        strict: raise at a broken picture or a row without target; default: leave it out and name
-            it in `Splits.skipped`.
+        text: the column of a table that holds the texts to learn from, "" for the only one beside
+            the target. Default: the table holds none.
+        strict: raise at a broken picture, a row without target or a text that is too long; default:
+            leave it out and name it in `Splits.skipped`.
         encoder: of the run whose model shall read a table: its columns, medians and categories.
         validation: about so many examples choose among models, and the rest of the validation
             split is learned from: for a last training, when all is chosen. 0 for all of them.
         download: allow a named set to be downloaded. Nothing is downloaded unless this is set.
 
     Returns:
-        `Splits`: arrays in memory (uint8 images, float32 rows) and what is known of them.
+        `Splits`: arrays in memory (uint8 images, float32 rows, texts) and what is known of them.
 
     Raises:
         InputError: nothing is there, or it cannot be learned from; the message says what to do.
@@ -65,9 +74,11 @@ def load_data(
         raise InputError(f"validation is a number of examples, 0 for all, not {validation!r}.")
     path = Path(source)
     known = isinstance(source, str) and source in SOURCES  # a Path is always a place
-    if (target or drop) and (known or path.is_dir()):
+    kind = "".join(path.suffixes[-2:]).lower() if path.suffix.lower() == ".gz" else ""
+    kind = kind or path.suffix.lower()
+    if (target or drop or text) and (known or path.is_dir() or kind in {".txt", ".txt.gz"}):
         raise InputError(
-            f"{str(source)!r} is no table file: it takes no target, and drops nothing."
+            f"{str(source)!r} is no table file: it takes no target and no text, and drops nothing."
         )
     if known:
         if path.exists():
@@ -80,12 +91,18 @@ def load_data(
         data = image_folder(path, shape, strict)
         if data.source in SOURCES:  # pathlib dropped the ./ that tells it from the name
             data = replace(data, source=f"./{data.source}")
-    elif path.is_file() and path.suffix.lower() in {".csv", ".tsv"}:
-        data = table(path, target, task, drop, strict, encoder=encoder)
-    elif path.exists():
-        raise InputError(f"{path} is neither a folder of pictures nor a .csv or .tsv file.")
-    else:
+    elif not path.is_file():
         raise unknown(str(source), SOURCES, "file, folder or data set")
+    elif task == "translation" and kind in SUFFIXES:
+        data = sentence_pairs(path, strict)
+    elif kind in {".txt", ".txt.gz"}:
+        data = long_text(path)
+    elif text is not None and kind in {".csv", ".tsv", ".tsv.gz"}:
+        data = text_table(path, target, text, strict)
+    elif kind in {".csv", ".tsv"}:
+        data = table(path, target, task, drop, strict, encoder=encoder)
+    else:
+        raise InputError(f"{path} is neither a folder of pictures nor a .csv, .tsv or .txt file.")
     if task not in (None, data.task):
         raise InputError(f"{str(source)!r} is data for {data.task}, not for {task}.")
     return data.validated_by(validation)

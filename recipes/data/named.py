@@ -11,6 +11,7 @@ import numpy as np
 from recipes.data.encoder import Encoder
 from recipes.data.images import image_folder
 from recipes.data.splits import Examples, Splits, content_hashes, divide, strata_of
+from recipes.data.texts import as_characters, read_text, read_text_rows
 from zoo.errors import InputError
 from zoo.weights import offline
 
@@ -58,23 +59,88 @@ def _folder(name: str, download: bool, shape: Sequence[int] | None, strict: bool
     )
 
 
+def _text_folder(name: str) -> Path:
+    """Return the folder of a set of text: NAME in ZOO_DATA_DIR, or text/NAME beside that."""
+    place = os.environ.get("ZOO_DATA_DIR")
+    candidates = (Path(place, name), Path(place).parent / "text" / name) if place else ()
+    found = next((path for path in candidates if path.is_dir()), None)
+    if found is None:
+        raise InputError(
+            f"the text {name!r} is not there: set ZOO_DATA_DIR to a folder that holds it, or name "
+            "a file of your own as the data."
+        )
+    return found
+
+
+def _of_text(name: str, parts: Sequence[Examples], task: str, labels: Sequence[str] = ()) -> Splits:
+    train, validation, test = parts
+    return Splits(
+        train,
+        validation,
+        test,
+        task=task,
+        labels=tuple(labels),
+        source=name,
+        preprocessing="none",
+        license=SOURCES[name].license,
+        caveat=SOURCES[name].caveat,
+    )
+
+
+def _multi30k(name: str, download: bool, shape: Sequence[int] | None, strict: bool) -> Splits:
+    """Load captions and their translations: lines of the same number in two files."""
+    folder, languages = _text_folder("multi30k"), name.split("-")[1:]
+
+    def read(split: str) -> Examples:
+        texts = [read_text(folder / f"{split}.{x}").strip().split("\n") for x in languages]
+        return Examples(*(np.array([line.strip() for line in lines]) for lines in texts))
+
+    return _of_text(name, [read(split) for split in ("train", "val", "test")], "translation")
+
+
+def _tatoeba(name: str, download: bool, shape: Sequence[int] | None, strict: bool) -> Splits:
+    """Load short sentences of daily life and their translations."""
+    folder = _text_folder("tatoeba")
+
+    def read(split: str) -> Examples:
+        lines = read_text(folder / f"{split}.tsv.gz").strip().split("\n")
+        english, french = zip(*(line.split("\t")[:2] for line in lines), strict=True)
+        pair = (english, french) if name.endswith("en-fr") else (french, english)
+        return Examples(*map(np.array, pair))
+
+    return _of_text(name, [read(split) for split in ("train", "validation", "test")], "translation")
+
+
+def _polarity(name: str, download: bool, shape: Sequence[int] | None, strict: bool) -> Splits:
+    """Load sentences of film reviews; a tenth of the training set becomes validation."""
+    folder = _text_folder(name)
+
+    def read(split: str) -> Examples:
+        rows = read_text_rows(folder / f"{split}.tsv")
+        return Examples(rows["text"].to_numpy("U"), rows["label"].to_numpy("int64"))
+
+    whole = read("train")
+    train, validation = divide(content_hashes(whole.inputs), whole.targets, [0.1])
+    parts = (whole.take(train), whole.take(validation), read("test"))
+    return _of_text(name, parts, "classification", ("negative", "positive"))
+
+
+def _shakespeare(name: str, download: bool, shape: Sequence[int] | None, strict: bool) -> Splits:
+    """Load one long text, divided into its first nine tenths and the two halves of the last."""
+    builder = _builder(name, download)
+
+    def read(split: str) -> Examples:
+        [text] = builder.as_dataset(split=split, batch_size=-1)["text"].numpy()
+        characters = as_characters(text.decode())
+        return Examples(characters, characters)
+
+    data = _of_text(name, [read(s) for s in ("train", "validation", "test")], "language_modeling")
+    return replace(data, version=str(builder.info.version))
+
+
 def _tfds(name: str, download: bool, shape: Sequence[int] | None, strict: bool) -> Splits:
     """Load images with their own test set; a twelfth of the training set becomes validation."""
-    import tensorflow_datasets as tfds
-
-    folder = os.environ.get("ZOO_DATA_DIR")
-    if folder and not Path(folder).is_dir():
-        raise InputError(f"ZOO_DATA_DIR is {folder}, which is no folder.")
-    if download and offline():
-        raise InputError(f"{name!r} cannot be downloaded: ZOO_OFFLINE is set.")
-    builder = tfds.builder(name, data_dir=folder)
-    if download:
-        builder.download_and_prepare()
-    elif not builder.is_prepared():
-        raise InputError(
-            f"the data set {name!r} is not in {builder.data_dir}. Set ZOO_DATA_DIR to the folder "
-            "that holds it, or ask for the download: load_data(…, download=True) or --download."
-        )
+    builder = _builder(name, download)
 
     def read(split: str) -> Examples:
         arrays = builder.as_dataset(split=split, batch_size=-1)
@@ -94,6 +160,26 @@ def _tfds(name: str, download: bool, shape: Sequence[int] | None, strict: bool) 
         license=SOURCES[name].license,
         caveat="the pictures of this copy passed through a lossy JPEG" if _lossy(builder) else "",
     )
+
+
+def _builder(name: str, download: bool) -> "tfds.core.DatasetBuilder":
+    """Return a set of TensorFlow Datasets that is prepared, or was now downloaded."""
+    import tensorflow_datasets as tfds
+
+    folder = os.environ.get("ZOO_DATA_DIR")
+    if folder and not Path(folder).is_dir():
+        raise InputError(f"ZOO_DATA_DIR is {folder}, which is no folder.")
+    if download and offline():
+        raise InputError(f"{name!r} cannot be downloaded: ZOO_OFFLINE is set.")
+    builder = tfds.builder(name, data_dir=folder)
+    if download:
+        builder.download_and_prepare()
+    elif not builder.is_prepared():
+        raise InputError(
+            f"the data set {name!r} is not in {builder.data_dir}. Set ZOO_DATA_DIR to the folder "
+            "that holds it, or ask for the download: load_data(…, download=True) or --download."
+        )
+    return builder
 
 
 def _lossy(builder: "tfds.core.DatasetBuilder") -> bool:
@@ -149,4 +235,16 @@ SOURCES = {
     "wine": Source(_sklearn, "CC BY 4.0", "178 examples: the test figure rests on few"),
     "breast_cancer": Source(_sklearn, "CC BY 4.0", "569 examples: the test figure rests on few"),
     "diabetes": Source(_sklearn, "none stated", "442 examples: the test figure rests on few"),
+    **{
+        f"multi30k-{pair}": Source(_multi30k, "research", "captions of pictures, short and alike")
+        for pair in ("de-en", "en-de", "en-fr", "fr-en")
+    },
+    **{
+        f"tatoeba-{pair}": Source(
+            _tatoeba, "CC BY 2.0", "short sentences; few and short ones for validation and test"
+        )
+        for pair in ("en-fr", "fr-en")
+    },
+    "polarity": Source(_polarity, "CC BY 4.0", "single sentences of reviews, in small letters"),
+    "tiny_shakespeare": Source(_shakespeare, "public domain", "the plays of one author"),
 }

@@ -3,8 +3,8 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from recipes.data.encoder import Encoder
 from zoo.errors import InputError
 from zoo.registry import unknown
+from zoo.tokenizer import Tokenizer
 
 SPLITS = ("train", "validation", "test")
 
@@ -22,8 +23,10 @@ class Examples:
     """Inputs and targets of one split.
 
     Attributes:
-        inputs: `(examples, …)`: uint8 images, or float32 rows of a table.
-        targets: `(examples,)` int64 class numbers, or `(examples, outputs)` float32 values.
+        inputs: `(examples, …)`: uint8 images, float32 rows of a table, or texts `(examples,)`; of
+            one long text, its characters.
+        targets: `(examples,)` int64 class numbers, `(examples, outputs)` float32 values,
+            `(examples,)` translations, or of one long text the same characters.
     """
 
     inputs: np.ndarray
@@ -46,7 +49,8 @@ class Examples:
         """Return these examples and then the others; in a file, if these are mapped from one."""
         size = (len(self) + len(others), *self.inputs.shape[1:])
         in_file = isinstance(self.inputs, np.memmap)
-        inputs = mapped(size) if in_file else np.empty(size, self.inputs.dtype)
+        dtype = np.result_type(self.inputs, others.inputs)  # the longer texts' of two
+        inputs = mapped(size) if in_file else np.empty(size, dtype)
         inputs[: len(self)], inputs[len(self) :] = self.inputs, others.inputs
         return Examples(inputs, np.concatenate([self.targets, others.targets]))
 
@@ -59,11 +63,13 @@ class Splits:
         train: examples to learn from.
         validation: examples that choose among models.
         test: examples that are looked at once, at the end.
-        task: "classification" or "regression".
-        labels: names of the classes in the order of their numbers; empty for regression.
+        task: "classification", "regression", "translation" or "language_modeling".
+        labels: names of the classes in the order of their numbers; empty for other tasks.
         source: what `load_data` was given.
         preprocessing: in words, what happened to the user's files before the model sees them.
-        encoder: how a table's columns became features; `None` for images.
+        encoder: how a table's columns became features; `None` for other data.
+        tokenizers: of the model that reads the texts, by the names of its inputs: the texts stay
+            texts here, and become numbers on their way to the model.
         version: version of a named set.
         license: licence of a named set, as far as it is stated.
         caveat: what a reader of a figure on this data should know.
@@ -78,6 +84,7 @@ class Splits:
     source: str
     preprocessing: str
     encoder: Encoder | None = None
+    tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)
     version: str = ""
     license: str = ""
     caveat: str = ""
@@ -93,6 +100,8 @@ class Splits:
         """Return the data with exactly so many training examples, stratified; 0 for all."""
         if not examples or examples >= len(self.train):
             return self
+        if self.task == "language_modeling":  # a text's beginning is a text
+            return replace(self, train=self.train.take(np.arange(examples)))
         strata = strata_of(self.train.targets, self.task)
         values, sizes = np.unique(strata, return_counts=True)
         shares = sizes * (examples / len(strata))
@@ -111,6 +120,8 @@ class Splits:
         whole = self.validation
         if not examples or examples >= len(whole):
             return self
+        if self.task == "language_modeling":
+            raise InputError("a text's validation is its own part: leave validation at 0.")
         strata = strata_of(whole.targets, self.task)
         rest, kept = divide(content_hashes(whole.inputs), strata, [examples / len(whole)])
         if not len(kept):
@@ -142,6 +153,11 @@ class Splits:
     def features(self) -> list[str]:
         """Names of a table's features, in order; empty for images."""
         return self.encoder.features if self.encoder else []
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether the inputs are texts."""
+        return self.train.inputs.dtype.kind == "U"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -224,9 +240,11 @@ def divide(hashes: np.ndarray, strata: np.ndarray, fractions: Sequence[float]) -
 
 
 def strata_of(targets: np.ndarray, task: str) -> np.ndarray:
-    """Return class numbers, or for regression the number of the quantile of each target."""
+    """Return class numbers, for regression the number of each target's quantile, else zeros."""
     if task == "classification":
         return targets
+    if task != "regression":
+        return np.zeros(len(targets), "int64")
     values = targets.reshape(len(targets), -1)[:, 0]
     bins = max(1, min(10, len(values) // 10))
     return np.digitize(values, np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1]))

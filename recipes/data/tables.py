@@ -171,8 +171,17 @@ def _targets(
         raise unknown(task, ("classification", "regression"), "task for a table")
     if numeric and (values == values.round()).all():
         values = values.astype("int64")  # a missing value elsewhere made 1 a 1.0
+    return task, *class_targets(values, path)
+
+
+def class_targets(values: pd.Series, path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names of the classes in natural order, and each row's number.
+
+    Raises:
+        InputError: there is one class alone.
+    """
     text = values.astype(str)
     labels = sorted(text.unique(), key=natural_key)
     if len(labels) < 2:
         raise InputError(f"the target {values.name!r} of {path} has one class only: {labels[0]!r}.")
-    return task, tuple(labels), text.map({v: i for i, v in enumerate(labels)}).to_numpy("int64")
+    return tuple(labels), text.map({v: i for i, v in enumerate(labels)}).to_numpy("int64")
