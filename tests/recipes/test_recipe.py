@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from recipes import Recipe
 from recipes.phases import Phase, phases
-from recipes.recipe import OPTIMIZERS, SCHEDULES, check, learning_rates, optimizer
+from recipes.recipe import OPTIMIZERS, check, optimizer
+from recipes.schedules import SCHEDULES, learning_rates
 from zoo import InputError
 from zoo.cards import Reference
 
