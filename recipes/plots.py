@@ -1,5 +1,6 @@
-"""Pictures of a training: learning curves and confusion matrices."""
+"""Pictures of a training, learning curves and confusion matrices; and of attention."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +46,22 @@ def plot_history(history: list[dict[str, float]], path: Path) -> None:
         axes.legend()
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def plot_attention(
+    weights: np.ndarray, source: Sequence[str], target: Sequence[str], path: Path
+) -> None:
+    """Draw the weights `(target, source)` of a translation's attention as a PNG."""
+    figure = Figure(figsize=(2 + 0.35 * len(source), 1.5 + 0.3 * len(target)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(source)), [_plain(token) for token in source], rotation=90)
+    axes.set_yticks(range(len(target)), [_plain(token) for token in target])
+    axes.set(xlabel="source", ylabel="answer")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _plain(token: str) -> str:
+    """Return a token as text that matplotlib does not read as mathematics."""
+    return token.replace("$", r"\$")

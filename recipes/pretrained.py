@@ -184,7 +184,7 @@ RECIPES = {
         schedule="cosine",
         warmup=0.02,
         clip_norm=1.0,
-        epochs=16,
+        epochs=7,
     ),
     "lstm-polarity": Recipe(
         model="bilstm_classifier",

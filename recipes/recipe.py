@@ -279,13 +279,9 @@ def check(recipe: Recipe, task: str, shape: Sequence[int]) -> None:
     if recipe.label_smoothing and smoothed_loss(recipe, task) is None:
         raise InputError(f"label smoothing does not go with the loss {recipe.loss!r}.")
     if not shape:
-        for asked, what in (
-            (recipe.augment, "augmentation is"),
-            (recipe.sampling, f"sampling {recipe.sampling!r} is"),
-            (recipe.loss and task in TOKENS, f"the loss {recipe.loss!r} is"),
-        ):
-            if asked:
-                raise InputError(f"{what} not for text.")
+        for field in ("augment", "sampling", *(("loss",) if task in TOKENS else ())):
+            if getattr(recipe, field):
+                raise InputError(f"{field} is not for text, but is {getattr(recipe, field)!r}.")
         return
     if recipe.tokenizer:
         raise InputError("a tokenizer is for text, and this data holds none.")

@@ -23,7 +23,7 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +40,7 @@ from zoo import cards
 from zoo.cards import Dataset, Frozen, TokenizerFile
 from zoo.errors import InputError
 from zoo.files import refuse_taken, sha256_of, whole_file
-from zoo.models import load, load_file, read_tokenizers
+from zoo.models import load, load_file, read_tokenizers, write_tokenizers
 from zoo.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -315,17 +315,6 @@ def _all_or_nothing(path: Path) -> Iterator[None]:
             with suppress(OSError):  # what went wrong first is what is told
                 file.unlink()
         raise
-
-
-def write_tokenizers(tokenizers: Mapping[str, Tokenizer], folder: Path) -> dict[str, TokenizerFile]:
-    """Write the tokenizers of a model into a folder, one that several inputs share once."""
-    shared = len(set(map(id, tokenizers.values()))) == 1
-    files = {}
-    for name, tokenizer in tokenizers.items():
-        file = "tokenizer.json" if shared else f"{name}-tokenizer.json"
-        tokenizer.save(folder / file)
-        files[name] = TokenizerFile(file=file, sha256=sha256_of(folder / file))
-    return files
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ from zoo.errors import InputError
 from zoo.sequence.decoding import beam as beam_search
 from zoo.sequence.decoding import greedy
 from zoo.sequence.steps import steps_of
-from zoo.special_tokens import END, PADDING
+from zoo.special_tokens import END, PADDING, START
 from zoo.texts import read
 from zoo.tokenizer import Tokenizer
 
@@ -123,6 +123,37 @@ class Translator:
             decode,
             input_signature=[tf.TensorSpec((None, None), tf.int32)],
         )
+
+
+def attention_of(
+    model: keras.Model,
+    tokenizers: Mapping[str, Tokenizer],
+    text: str,
+    answer: Translation,
+) -> tuple[np.ndarray, list[str], list[str]]:
+    """Return where a model looked at each token of an answer.
+
+    Args:
+        model: built with `return_attention`.
+        tokenizers: of its inputs.
+        text: the source.
+        answer: to it.
+
+    Returns:
+        float32 weights `(target tokens, source tokens)`, the mean over the heads where there are
+        some; and the tokens of both sides, the end tokens included.
+    """
+    source = read(tokenizers["source"], [text], "source")
+    target = np.array([[START, *answer.tokens]], "int32")
+    weights = np.asarray(model({"source": source, "target": target}, training=False)["attention"])
+    while weights.ndim > 2:  # the batch, and the heads
+        weights = weights.mean(axis=1) if weights.ndim == 4 else weights[0]
+    names = (tokenizers[key].vocabulary for key in ("source", "target"))
+    own, other = (
+        [vocabulary[n] for n in ids]
+        for vocabulary, ids in zip(names, (source[0], [*answer.tokens, END]), strict=True)
+    )
+    return weights, own, other
 
 
 def _before_end(row: np.ndarray) -> tuple[int, ...]:

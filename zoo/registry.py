@@ -115,7 +115,7 @@ def list_models(
         ['lenet5-fashion', 'lenet5-mnist']
     """
     from zoo.catalog import NAMES
-    from zoo.weights import pretrained_names
+    from zoo.weights import architecture_of, pretrained_names
 
     for value, kind, known in (
         (task, "task", {row.task for row in NAMES.values()}),
@@ -127,7 +127,7 @@ def list_models(
     if pretrained is not True:
         rows |= NAMES
     if pretrained is not False:
-        rows |= {name: NAMES[name.split("-")[0]] for name in pretrained_names()}
+        rows |= {name: NAMES[architecture_of(name)] for name in pretrained_names()}
     return sorted(
         (
             name

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import filelock
 
-from zoo.cards import FILE, Weights
+from zoo.cards import FILE, Weights, read
 from zoo.errors import InputError
 from zoo.files import md5_of, sha256_of
 from zoo.registry import unknown
@@ -29,6 +29,11 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 def pretrained_names() -> list[str]:
     """Return the names of the models that have a card in this package."""
     return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE}"))
+
+
+def architecture_of(name: str) -> str:
+    """Return the architecture that a pretrained model's card names."""
+    return read(PRETRAINED / name / FILE).architecture
 
 
 def model_folder(name: str | os.PathLike[str]) -> Path:

@@ -44,17 +44,26 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {error}") from None
     if len(content) > _MOST_BYTES:
         raise InputError(f"{path} has more than {_MOST_BYTES >> 20} MiB: divide it.")
+    return decoded(content, str(path))
+
+
+def decoded(content: bytes, place: str) -> str:
+    """Return the text of some bytes, by the rule of `read_text`; `place` says where they are from.
+
+    Raises:
+        InputError: they are in another encoding, or nothing.
+    """
     mark, encoding = next((m for m in _MARKS if content.startswith(m[0])), (b"", "utf-8"))
     try:
         text = content[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InputError(
-            f"{path} is not in UTF-8 (line {line}): save it as UTF-8, for example by "
+            f"{place} is not in UTF-8 (line {line}): save it as UTF-8, for example by "
             f"`iconv -f latin1 -t utf-8`."
         ) from None
     if not text.strip():
-        raise InputError(f"{path} is empty.")
+        raise InputError(f"{place} is empty.")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

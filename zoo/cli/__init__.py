@@ -11,7 +11,7 @@ from types import FrameType
 
 import typer
 
-from zoo.cli import explaining, learning, listing, predicting, quickstart, rates, shipping
+from zoo.cli import explaining, learning, listing, predicting, quickstart, rates, shipping, texts
 from zoo.errors import CheckFailed, InputError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ for command in (
     listing.list_,
     listing.show,
     predicting.predict,
+    texts.translate,
+    texts.generate,
     explaining.explain,
     learning.train,
     learning.evaluate,

@@ -34,6 +34,8 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
     from export.exporting import kept_samples
     from recipes.evaluation import MAIN_METRIC, measure
     from recipes.supervised import data_of
+    from recipes.text_evaluation import signature_of
+    from zoo.models import write_tokenizers
     from zoo.surgery import same_form
 
     card = run.card
@@ -52,11 +54,13 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
     with whole_folder(target / name, overwrite=True) as folder:
         path = folder / WEIGHTS
         main = MAIN_METRIC[card.task]
-        before = measure(model, data.validation, card.task)
         half = _rounded(model)
-        after = measure(half, data.validation, card.task)
+        before, after = (
+            measure(x, data.validation, card.task, tokenizers=data.tokenizers, decode=False)
+            for x in (model, half)
+        )
         # An accuracy would jump by whole examples.
-        smooth = "cross_entropy" if card.task == "classification" else main
+        smooth = "cross_entropy" if "cross_entropy" in before else main
         if math.isclose(before[smooth], after[smooth], rel_tol=1e-3):
             model = half
             half.save_weights(path)
@@ -67,11 +71,17 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
         splits = {"validation": data.validation, "test": data.test}
         views = _views(run.config.recipe.augment) if card.task == "classification" else []
         metrics = [
-            cards.Metric(name=key, split=split, value=value, examples=len(examples))
+            cards.Metric(
+                name=key,
+                split=split,
+                value=value,
+                examples=len(examples),
+                signature=signature_of(key),
+            )
             for split, examples in splits.items()
             for augment in ("", *views)
             for key, value in sorted(
-                measure(stored, examples, card.task, augment).items(),
+                measure(stored, examples, card.task, augment, data.tokenizers).items(),
                 key=lambda item: item[0] != main,
             )
         ]
@@ -85,6 +95,7 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
             weights=cards.Weights(file=WEIGHTS, bytes=path.stat().st_size, sha256=sha256_of(path)),
             metrics=metrics,
             exports=exports,
+            tokenizers=write_tokenizers(data.tokenizers, folder),
         )
         cards.write(result, folder / cards.FILE)
     return result
