@@ -1,7 +1,7 @@
 """Models by name: load a pretrained one, look inside it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +143,27 @@ def read_tokenizers(
             raise InputError(f"the vocabulary {path} is missing or damaged.")
         loaded[entry.file] = Tokenizer.load(path)
     return {name: loaded[entry.file] for name, entry in files.items()}
+
+
+def write_tokenizers(
+    tokenizers: "Mapping[str, Tokenizer]", folder: Path
+) -> "dict[str, cards.TokenizerFile]":
+    """Write the tokenizers of a model into a folder; one that all its inputs share, once.
+
+    Args:
+        tokenizers: name of each input -> its `Tokenizer`.
+        folder: gets "tokenizer.json", or "INPUT-tokenizer.json" for each input.
+
+    Returns:
+        What `read_tokenizers` takes.
+    """
+    shared = len(set(map(id, tokenizers.values()))) == 1
+    files = {}
+    for name, tokenizer in tokenizers.items():
+        file = "tokenizer.json" if shared else f"{name}-tokenizer.json"
+        tokenizer.save(folder / file)
+        files[name] = cards.TokenizerFile(file=file, sha256=sha256_of(folder / file))
+    return files
 
 
 def features(model: "keras.Model") -> "keras.Model":

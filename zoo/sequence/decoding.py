@@ -35,12 +35,13 @@ def sample(
     steps: Steps,
     source: Any,
     max_length: int = 64,
-    temperature: float = 1.0,
+    temperature: Any = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
     seed: "keras.random.SeedGenerator | int" = 0,
     prompt: Any = None,
     end: int | None = END,
+    draws: Any = None,
 ) -> Any:
     """Answer with tokens drawn by chance.
 
@@ -51,12 +52,15 @@ def sample(
         steps: of the model.
         source: int32 `(batch, places)`.
         max_length: number of tokens of an answer, the prompt's included.
-        temperature: what the logits are divided by; 0 is greedy.
+        temperature: what the logits are divided by; 0 is greedy. A number, or a tensor of one,
+            which nobody checks.
         top_k: draw only from the so many likeliest, and what is as likely as the last; 0: from all.
         top_p: draw only from the fewest that have this probability together, above 0.
         seed: of the draws: a number, or what gives another one at each call.
         prompt: int32 `(batch, length)`: how the answers begin, padded behind.
         end: token that ends an answer, or `None`; the prompt's own do not.
+        draws: float32 `(batch, max_length)`, from 0 to below 1: the chance of each place, in place
+            of `seed`. For where nothing can be drawn, as in a LiteRT file.
 
     Returns:
         int32 `(batch, max_length)`.
@@ -64,21 +68,26 @@ def sample(
     Raises:
         InputError: a setting out of its range, or a prompt that leaves no room for an answer.
     """
-    if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
+    known = isinstance(temperature, int | float)
+    if (known and temperature < 0) or top_k < 0 or not 0 < top_p <= 1:
         raise InputError(
             "temperature and top_k are at least 0, top_p lies above 0 and is at most 1: not "
             f"{temperature}, {top_k} and {top_p}."
         )
-    draws = keras.random.uniform((ops.shape(source)[0], max_length), seed=seed)
+    if draws is None:
+        draws = keras.random.uniform((ops.shape(source)[0], max_length), seed=seed)
 
     def choose(logits: Any, place: Any) -> Any:
-        if temperature == 0:
-            return _likeliest(logits)
-        shares = ops.softmax(restricted(logits / temperature, top_k, top_p), axis=-1)
+        likeliest = _likeliest(logits)
+        if known and temperature == 0:
+            return likeliest
+        heat = temperature if known else ops.where(temperature > 0, temperature, 1.0)
+        shares = ops.softmax(restricted(logits / heat, top_k, top_p), axis=-1)
         reached = ops.cumsum(shares, axis=-1)
         # The first token at which the sum of the shares exceeds what was drawn of their total.
         drawn = ops.take(draws, place, axis=1) * (1 - 1e-6) * reached[:, -1]
-        return ops.sum(ops.cast(reached <= ops.expand_dims(drawn, 1), "int32"), axis=-1)
+        drawn = ops.sum(ops.cast(reached <= ops.expand_dims(drawn, 1), "int32"), axis=-1)
+        return drawn if known else ops.where(temperature > 0, drawn, ops.cast(likeliest, "int32"))
 
     return _one_by_one(steps, source, max_length, choose, prompt, end)
 
