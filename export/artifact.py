@@ -6,11 +6,13 @@ from pathlib import Path
 import msgspec
 
 from export.formats import format_of
-from zoo.cards import Frozen, ParityReport
+from zoo.cards import Frozen, ParityReport, TokenizerFile
 from zoo.errors import InputError
 from zoo.files import sha256_of, whole_file
+from zoo.registry import unknown
 
 FILE = "model.json"
+SIGNATURE = "serving_default"  # what every artifact has
 
 
 class Tensor(Frozen, frozen=True):
@@ -21,24 +23,52 @@ class Tensor(Frozen, frozen=True):
     dtype: str
 
 
+class Signature(Frozen, frozen=True):
+    """What goes into one function of an artifact, and what comes out, by name."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class Decoding(Frozen, frozen=True):
+    """How an artifact answers with texts, fixed at its export.
+
+    Attributes:
+        max_length: greatest number of tokens of an answer; a language model's prompt counts.
+        source_length: greatest number of tokens of what is read, the special ones included; `None`
+            is any. What stands behind is lost.
+        beam_width: number of beginnings that the beam search goes on with, and of its answers.
+        length_penalty: see `zoo.sequence.decoding.beam`.
+    """
+
+    max_length: int = 64
+    source_length: int | None = None
+    beam_width: int = 5
+    length_penalty: float = 0.6
+
+
 class Manifest(Frozen, frozen=True):
     """What stands in `model.json`: all that somebody who serves the file must know.
 
     Attributes:
         name: name of the model.
-        task: "classification", "regression" or "reconstruction".
+        task: "classification", "regression", "reconstruction", "translation" or
+            "language_modeling".
         format: name of the format.
         quantization: "float32", "float16", "dynamic" or "int8".
-        inputs: what goes in, under these names.
-        outputs: what comes out, under these names.
+        inputs: what goes into the signature `serving_default`, under these names.
+        outputs: what comes out of it, under these names.
         labels: names of the classes in the order of `class_index`.
-        preprocessing: in words, what was done to pictures or tables before the model.
+        preprocessing: in words, what was done to pictures, tables or texts before the model.
         features: names of a table's features, in order.
         source: name or path of the model that was exported, "" for one that had neither.
         source_sha256: hash of that model's weights.
         files: relative name -> SHA-256.
         versions: of the packages that wrote it.
         parity: how it compares with its source, or `None` if that was not measured.
+        tokenizers: of a model that reads text: the name of each input -> the vocabulary beside it.
+        decoding: of a model that writes text: how it does.
+        signatures: what it can be asked beside `serving_default`, by name.
     """
 
     name: str
@@ -55,6 +85,20 @@ class Manifest(Frozen, frozen=True):
     files: dict[str, str]
     versions: dict[str, str]
     parity: ParityReport | None = None
+    tokenizers: dict[str, TokenizerFile] = {}
+    decoding: Decoding | None = None
+    signatures: dict[str, Signature] = {}
+
+    def signature(self, name: str = SIGNATURE) -> Signature:
+        """Return what goes into a signature, and what comes out.
+
+        Raises:
+            InputError: the artifact has no such signature.
+        """
+        known = {SIGNATURE: Signature(inputs=self.inputs, outputs=self.outputs), **self.signatures}
+        if name not in known:
+            raise unknown(name, known, f"signature of {self.name!r}")
+        return known[name]
 
 
 def read(folder: str | os.PathLike[str]) -> Manifest:

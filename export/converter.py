@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from export.saved_model import SIGNATURE
+from export.artifact import SIGNATURE
 from export.subprocesses import Result, serve
 
 
@@ -22,7 +22,7 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
             yield SIGNATURE, {name: values[i : i + size] for name, values in calibration.items()}
 
     converter = tf.lite.TFLiteConverter.from_saved_model(
-        request["saved_model"], signature_keys=[SIGNATURE]
+        request["saved_model"], signature_keys=request["signatures"]
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if request["quantization"] != "float32":

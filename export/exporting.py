@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,16 +13,20 @@ import msgspec
 import numpy as np
 
 from export import artifact, parity
-from export.formats import format_of, resolve
-from export.parity import MAX_DROP, TOLERANCE, Samples
+from export.artifact import Decoding
+from export.formats import Format, format_of, resolve
+from export.parity import TOLERANCE, Samples
 from zoo import cards, weights
 from zoo.cards import ParityReport
 from zoo.errors import InputError
 from zoo.files import refuse_taken, whole_folder
-from zoo.models import load
+from zoo.models import load, read_tokenizers, write_tokenizers
 
 if TYPE_CHECKING:
     import keras
+
+    from export.servable import Servable
+    from zoo.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -59,27 +64,42 @@ def export(
     batch: int | None = None,
     verify: bool = True,
     tolerance: float = TOLERANCE,
-    max_drop: float = MAX_DROP,
+    max_drop: float | None = None,
     overwrite: bool = False,
     timeout: float = 600.0,
+    tokenizers: "Mapping[str, Tokenizer] | None" = None,
+    max_length: int = 64,
+    source_length: int | None = None,
+    beam_width: int = 5,
+    length_penalty: float = 0.6,
 ) -> Artifact:
     """Export a model, and hold the artifact against it before it appears at `out`.
+
+    A model that reads text has further signatures, by which it is asked for texts, and its
+    vocabulary beside it: see `export.text_servable`.
 
     Args:
         model: name of a pretrained model, path of a run, or a built `keras.Model`.
         out: folder of the artifact. It appears whole, or not at all.
         format: "saved_model" or "litert" (default).
         quantization: "float32"; for LiteRT also "float16", "dynamic" (int8 weights), "int8" (full).
-        samples: inputs and targets (or `None`) to compare on. Default: a run's own.
+        samples: inputs and targets (or `None`) to compare on; see `verify`. Default: a run's own.
         calibration: inputs for "int8". Default: a run's own, or the samples' inputs.
         labels: names of the classes. Default: the card's.
         task: of a `keras.Model`; default "classification" if it ends in a softmax.
-        batch: a fixed number of examples per call; default: any.
+        batch: a fixed number of examples per call; default: any. One text where a recurrent model
+            goes to LiteRT.
         verify: compare and judge; `False` leaves it to you.
         tolerance: largest difference of a float32 artifact, relative to outputs above 1.
-        max_drop: points of the task's metric that a quantized artifact may lose.
+        max_drop: points of the task's metric that a quantized artifact may lose; see `check`.
         overwrite: replace an artifact that stands at `out`.
         timeout: seconds for the conversion.
+        tokenizers: of a `keras.Model` that reads text: name of each input -> its `Tokenizer`.
+        max_length: greatest number of tokens of an answer; a language model's prompt counts.
+        source_length: greatest number of tokens that are read of a text, the special ones included.
+            Default: any; `max_length` where a recurrent model goes to LiteRT.
+        beam_width: number of beginnings of the beam search, and of its answers.
+        length_penalty: of the beam search: 0 prefers short answers, 1 long ones.
 
     Returns:
         The `Artifact`; `parity` is its report.
@@ -103,7 +123,13 @@ def export(
     from export.servable import Servable, task_of
 
     row = format_of(format, quantization)
-    limits = {"batch": 1 if batch is None else batch, "timeout": timeout}
+    limits = {
+        "batch": 1 if batch is None else batch,
+        "timeout": timeout,
+        "max_length": max_length,
+        "source_length": 1 if source_length is None else source_length,
+        "beam_width": beam_width,
+    }
     for option, value in limits.items():
         if not value > 0:
             raise InputError(f"{option} must be above 0, not {value}.")
@@ -120,6 +146,8 @@ def export(
         network = load(model)
     if format == "litert":
         network = _in_float32(network)
+    if tokenizers is None:
+        tokenizers = read_tokenizers(folder, card.tokenizers) if folder and card else {}
     task = task or (card.task if card else task_of(network))
     labels = labels if labels is not None else (list(card.labels) if card else [])
     single = isinstance(network.output_shape, tuple)
@@ -136,9 +164,20 @@ def export(
         calibration = kept[0] if kept else None
     if isinstance(calibration, np.ndarray):
         calibration = {network.inputs[0].name: calibration}
-    servable = Servable(network, task, labels, strings=format == "saved_model", batch=batch)
+    if tokenizers:
+        decoding = Decoding(
+            max_length=max_length,
+            source_length=source_length,
+            beam_width=beam_width,
+            length_penalty=length_penalty,
+        )
+        servable = _of_texts(network, task, tokenizers, decoding, row, quantization, labels, batch)
+        task = servable.task
+    else:
+        servable = Servable(network, task, labels, row.all_ops, batch)
     with whole_folder(out, overwrite) as temporary:
         resolve(row.writer)(servable, temporary, quantization, calibration, timeout)
+        files = write_tokenizers(tokenizers, temporary)
         manifest = artifact.Manifest(
             name=card.name if card else network.name,
             task=task,
@@ -147,10 +186,13 @@ def export(
             inputs=servable.inputs,
             outputs=servable.outputs,
             labels=labels,
-            preprocessing=card.input.preprocessing if card else "",
+            preprocessing=servable.reading or (card.input.preprocessing if card else ""),
             features=list(card.input.features) if card else [],
             source="" if isinstance(model, keras.Model) else str(model),
             source_sha256=card.weights.sha256 if card else "",
+            tokenizers=files,
+            decoding=servable.decoding,
+            signatures={k: v for k, v in servable.signatures.items() if k != artifact.SIGNATURE},
             files=artifact.hashes(temporary),
             versions={
                 name: importlib.metadata.version(name)
@@ -164,6 +206,37 @@ def export(
             manifest = msgspec.structs.replace(manifest, parity=report)
             artifact.write(manifest, temporary)
     return Artifact(out, manifest)
+
+
+def _of_texts(
+    model: "keras.Model",
+    task: str,
+    tokenizers: "Mapping[str, Tokenizer]",
+    decoding: Decoding,
+    row: Format,
+    quantization: str,
+    labels: list[str],
+    batch: int | None,
+) -> "Servable":
+    """Return a model that reads text, as a format can hold it."""
+    from export.text_servable import TextServable, is_recurrent, task_of_texts
+
+    recurrent = is_recurrent(model)
+    if quantization not in row.of_texts:
+        why = (
+            "the converter crashes at recurrent layers"
+            if recurrent
+            else "transformers become slower by it than they are in float32"
+        )
+        raise InputError(f"{quantization} is not for models that read text: {why}. Take 'dynamic'.")
+    fixed = recurrent and not row.all_ops
+    if fixed:
+        if batch not in (None, 1):
+            raise InputError(f"in {row.name}, recurrent models read one text, not {batch}.")
+        length = decoding.source_length or decoding.max_length
+        batch, decoding = 1, msgspec.structs.replace(decoding, source_length=length)
+    task = task_of_texts(tokenizers, task)
+    return TextServable(model, task, tokenizers, decoding, labels, row.all_ops, batch, fixed)
 
 
 def _replaceable(path: Path) -> bool:

@@ -16,14 +16,19 @@ class Format:
         name: as in `export(…, format=name)`.
         writer: "module:function"; called with a `Servable`, a folder and the other options.
         reader: "module:function"; called in a fresh process with the artifact's folder and its
-            manifest, returns a function from named arrays to named arrays.
+            manifest, returns a function from named arrays (and a signature's name) to named arrays.
         quantizations: what it can quantize to.
+        of_texts: what it can quantize models that read text to: not to full int8, of which the
+            converter crashes at recurrent layers, and which makes transformers slower.
+        all_ops: whether it holds all that TensorFlow has: strings, chance, loops of any size.
     """
 
     name: str
     writer: str
     reader: str
     quantizations: tuple[str, ...]
+    of_texts: tuple[str, ...]
+    all_ops: bool = False
 
 
 ROWS = (
@@ -32,12 +37,15 @@ ROWS = (
         writer="export.saved_model:write",
         reader="export.saved_model:read",
         quantizations=("float32",),
+        of_texts=("float32",),
+        all_ops=True,
     ),
     Format(
         name="litert",
         writer="export.litert:write",
         reader="export.litert:read",
         quantizations=("float32", "float16", "dynamic", "int8"),
+        of_texts=("float32", "float16", "dynamic"),
     ),
 )
 

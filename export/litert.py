@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from export import saved_model, subprocesses
-from export.artifact import Manifest
+from export.artifact import SIGNATURE, Manifest
 from zoo.errors import InputError
 
 MODEL = "model.tflite"
@@ -35,7 +35,7 @@ def write(
     """Convert a `Servable` in a process of its own, which may crash without harm.
 
     Args:
-        servable: the model with its signature.
+        servable: the model with its signatures.
         folder: gets `model.tflite`.
         quantization: "float32", "float16", "dynamic" (int8 weights), or "int8" (full).
         calibration: for "int8": real examples by the inputs' names.
@@ -56,6 +56,7 @@ def write(
                 "saved_model": str(source),
                 "target": str(folder / MODEL),
                 "quantization": quantization,
+                "signatures": list(servable.functions),
                 "batch": servable.inputs[0].shape[0],
             },
             arrays=calibration if quantization == "int8" else None,
@@ -77,21 +78,40 @@ def write(
         raise InputError(f"the LiteRT converter refused this model: {result['error']}")
 
 
-def read(folder: Path, manifest: Manifest) -> Callable[[dict[str, np.ndarray]], Any]:
-    """Return the signature as a function of named arrays; TensorFlow is not imported."""
+def read(folder: Path, manifest: Manifest) -> Callable[..., Any]:
+    """Return its signatures as one function of named arrays and a signature's name.
+
+    TensorFlow is not imported.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(folder / MODEL), num_threads=os.cpu_count())
-    signature = interpreter.get_signature_list()[saved_model.SIGNATURE]
-    if signature["inputs"] != sorted(t.name for t in manifest.inputs):
-        raise InputError(f"{folder / MODEL} does not have the inputs that its model.json names.")
-    runner = interpreter.get_signature_runner(saved_model.SIGNATURE)
-    # Set and read by index: the runner copies every tensor and costs as much as a small model.
+    known = interpreter.get_signature_list()
+    for name in (SIGNATURE, *manifest.signatures):
+        wanted = sorted(tensor.name for tensor in manifest.signature(name).inputs)
+        if name not in known or sorted(known[name]["inputs"]) != wanted:
+            raise InputError(f"{folder / MODEL} has not the inputs that its model.json names.")
+    if len(known) == 1:
+        return _only(interpreter)
+    runners = {name: interpreter.get_signature_runner(name) for name in known}
+
+    def call(arrays: dict[str, np.ndarray], signature: str = SIGNATURE) -> dict[str, np.ndarray]:
+        return runners[signature](**arrays)
+
+    return call
+
+
+def _only(interpreter: Any) -> Callable[..., Any]:
+    """Return the one signature of a file; set and read by index.
+
+    The runner copies every tensor and costs as much as a small model.
+    """
+    runner = interpreter.get_signature_runner(SIGNATURE)
     inputs = {n: d["index"] for n, d in runner.get_input_details().items()}
     outputs = {n: d["index"] for n, d in runner.get_output_details().items()}
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def call(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def call(arrays: dict[str, np.ndarray], signature: str = SIGNATURE) -> dict[str, np.ndarray]:
         nonlocal shapes
         wanted = {name: value.shape for name, value in arrays.items()}
         if wanted != shapes:

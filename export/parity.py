@@ -1,13 +1,15 @@
 """An artifact held against the Keras model that it came from, on real samples."""
 
 import os
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from export import artifact, subprocesses
-from export.runner import BATCH, median_seconds
+from export.runner import BATCH, median_seconds, named, of_signature
 from zoo.cards import ParityReport
 from zoo.errors import CheckFailed, InputError
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     import keras
 
 TOLERANCE = 1e-4  # largest difference of a float32 artifact, relative to outputs above 1
-MAX_DROP = 1.0  # points (hundredths) of the task's metric that a quantized artifact may lose
+MAX_DROP = 1.0  # points of the task's metric that a quantized artifact may lose: hundredths …
+MAX_DROP_OF_BLEU = 0.5  # … but for BLEU, which is counted in points
+WRITTEN = ("bleu", "cross_entropy")  # metrics of models whose answers are texts
 
 Samples = tuple[np.ndarray | dict[str, np.ndarray], np.ndarray | None]
 
@@ -32,7 +36,9 @@ def verify(
         folder: the artifact.
         model: name, run or `keras.Model` that it came from.
         samples: inputs `(examples, …)` (or a dict by input name) and targets: class numbers,
-            values, or `None` where there are none.
+            values, or `None` where there are none. For a model that reads text, inputs are strings
+            `(examples,)`; for a language model they are parts of one text. Targets of a
+            translation are strings.
         timeout: seconds for the artifact to answer.
 
     Returns:
@@ -61,19 +67,54 @@ def verify(
     network = model if isinstance(model, keras.Model) else load(model)
     wanted = [(t.name, t.dtype, tuple(t.shape[1:])) for t in manifest.inputs]
     taken = [(t.name, t.dtype, tuple(t.shape[1:])) for t in network.inputs]
-    if wanted != taken:
+    if not all(
+        one[:2] == other[:2] and fits(one[2], other[2])
+        for one, other in zip_longest(wanted, taken, fillvalue=("", "", ()))
+    ):
         raise InputError(
             f"{folder} takes {wanted}, the model {taken}: it did not come from this model."
         )
     inputs, targets = samples
-    named = inputs if isinstance(inputs, dict) else {manifest.inputs[0].name: inputs}
-    if not len(next(iter(named.values()))):
+    if not len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs):
         raise InputError("there are no samples to compare the artifact on.")
-    reference, reference_milliseconds = _reference(network, named, manifest)
-    result = subprocesses.run(
-        "export.runner", {"folder": str(folder.resolve())}, arrays=named, timeout=timeout
-    )
-    value = _comparable(result.arrays, manifest)
+    if manifest.tokenizers:
+        from export import text_parity
+
+        if not isinstance(model, keras.Model):
+            text_parity.check_tokenizers(folder, manifest, model)
+        return text_parity.verify(folder, manifest, network, samples, timeout)
+    by_name = inputs if isinstance(inputs, dict) else {manifest.inputs[0].name: inputs}
+    return compare(folder, manifest, network, by_name, targets, timeout)
+
+
+def compare(
+    folder: Path,
+    manifest: artifact.Manifest,
+    network: "keras.Model",
+    inputs: dict[str, np.ndarray],
+    targets: np.ndarray | None,
+    timeout: float,
+    further: dict[str, dict[str, np.ndarray]] | None = None,
+) -> ParityReport:
+    """Compare an artifact's outputs with those of its Keras model.
+
+    Args:
+        folder: the artifact.
+        manifest: what it says of itself.
+        network: the model that it came from.
+        inputs: of `serving_default`, by name.
+        targets: class numbers or values, or `None`.
+        timeout: seconds for the artifact to answer.
+        further: other signatures that must give the same outputs -> their inputs.
+
+    Raises:
+        InputError: the artifact does not run, or has other outputs.
+    """
+    reference, reference_milliseconds = _reference(network, inputs, manifest)
+    arrays = {artifact.SIGNATURE: inputs, **(further or {})}
+    answers, milliseconds = run(folder, arrays, artifact.SIGNATURE, timeout)
+    outputs = answers[artifact.SIGNATURE]
+    value = _comparable(outputs, manifest)
     if value.shape != reference.shape:
         raise InputError(
             f"{folder} answers with {value.shape[1]} values, the model with {reference.shape[1]}: "
@@ -81,8 +122,11 @@ def verify(
         )
     # Relative to the largest output where that is above 1: float32 has seven digits, not decimals.
     scale = max(1.0, float(np.abs(reference).max()))
-    difference = np.abs(value.astype("float64") - reference) / scale
-    classes = manifest.task == "classification" and "probabilities" in result.arrays
+    others = [_comparable(answers[signature], manifest) for signature in further or {}]
+    difference = np.stack(
+        [np.abs(x.astype("float64") - reference) / scale for x in (value, *others)]
+    )
+    classes = manifest.task == "classification" and "probabilities" in outputs
     metric, score = _metric(classes)
     if not classes and len(manifest.outputs) > 1:
         targets = None  # nobody said which output they are for
@@ -92,28 +136,60 @@ def verify(
         bytes=artifact.size(folder),
         examples=len(reference),
         largest_difference=float(difference.max()),
-        mean_difference=float(difference.mean()),
+        mean_difference=float(difference[0].mean()),
         agreement=float(score(value, reference.argmax(axis=-1) if classes else reference)),
         metric=metric,
         reference=None if targets is None else float(score(reference, targets)),
         value=None if targets is None else float(score(value, targets)),
-        milliseconds=result.facts["milliseconds"],
+        milliseconds=milliseconds,
         reference_milliseconds=reference_milliseconds,
+    )
+
+
+def run(
+    folder: Path, inputs: dict[str, dict[str, np.ndarray]], timed: str, timeout: float
+) -> tuple[dict[str, dict[str, np.ndarray]], float]:
+    """Run signatures of an artifact in a fresh process.
+
+    Args:
+        folder: the artifact.
+        inputs: signature -> its inputs by name.
+        timed: the signature that is timed.
+        timeout: seconds for all of it.
+
+    Returns:
+        Signature -> outputs by name, and the milliseconds of the first sample alone.
+
+    Raises:
+        InputError: it does not run, or takes too long.
+    """
+    arrays = {k: v for name, values in inputs.items() for k, v in named(name, values).items()}
+    request = {"folder": str(folder.resolve()), "timed": timed}
+    result = subprocesses.run("export.runner", request, arrays, timeout)
+    outputs = {name: of_signature(name, result.arrays) for name in inputs}
+    return outputs, result.facts["milliseconds"]
+
+
+def fits(wanted: Sequence[int | None], own: Sequence[int | None]) -> bool:
+    """Return whether a shape is a model's own, or fixes what that leaves open."""
+    return len(wanted) == len(own) and all(
+        side in (None, given) for side, given in zip(own, wanted, strict=True)
     )
 
 
 def check(
     report: ParityReport,
     tolerance: float = TOLERANCE,
-    max_drop: float = MAX_DROP,
+    max_drop: float | None = None,
 ) -> None:
     """Judge a report.
 
     Args:
         report: of `verify`.
-        tolerance: largest difference of a float32 artifact.
+        tolerance: largest difference of a float32 artifact, which gives the very same texts.
         max_drop: points that a quantized artifact may lose in the task's metric, and, where there
-            are no targets or they are values, in agreement with the Keras model.
+            are no targets or they are values, in agreement with the Keras model. Default: 0.5 for
+            BLEU, else 1. A point is a hundredth, but for BLEU.
 
     Raises:
         CheckFailed: the artifact is not good enough; the message has the figures.
@@ -127,18 +203,30 @@ def check(
                 f"{kind} differs from the Keras model by {report.largest_difference:.2g}, more "
                 f"than {tolerance:.2g}."
             )
+        # An infinite tolerance asks for the figures alone.
+        if report.metric in WRITTEN and report.agreement < 1 and np.isfinite(tolerance):
+            other = round((1 - report.agreement) * report.examples)
+            raise CheckFailed(
+                f"{kind} gives other texts than the Keras model for {other} of {report.examples} "
+                "examples."
+            )
         return
+    bleu = report.metric == "bleu"
+    most = max_drop if max_drop is not None else MAX_DROP_OF_BLEU if bleu else MAX_DROP
     lost = {}
     if report.reference is not None and report.value is not None:
-        lost[report.metric] = report.reference - report.value
+        drop = report.reference - report.value
+        lost[report.metric] = {"bleu": drop, "cross_entropy": -100 * drop}.get(
+            report.metric, 100 * drop
+        )
     if not lost or report.metric == "r2":
         # Values can drift from the model's and be no worse a guess of the targets, by chance.
-        lost["agreement with the Keras model"] = 1 - report.agreement
-    for what, drop in lost.items():
-        if 100 * drop > max_drop:
+        lost["agreement with the Keras model"] = 100 * (1 - report.agreement)
+    for what, points in lost.items():
+        if points > most:
             raise CheckFailed(
-                f"{kind} loses {100 * drop:.2f} points of {what} on {report.examples} examples, "
-                f"more than {max_drop:g}."
+                f"{kind} loses {points:.2f} points of {what} on {report.examples} examples, "
+                f"more than {most:g}."
             )
 
 

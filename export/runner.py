@@ -1,6 +1,7 @@
 """The process that runs an artifact on samples and times it; see `export.parity`."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,46 @@ from export.subprocesses import Result, serve
 BATCH = 64
 
 
-def answer(request: dict[str, Any], inputs: dict[str, np.ndarray]) -> Result:
-    """Run the artifact in `request["folder"]`, and time it on the first sample alone."""
+def answer(request: dict[str, Any], arrays: dict[str, np.ndarray]) -> Result:
+    """Run signatures of the artifact in `request["folder"]`, and time one on its first sample.
+
+    Args:
+        request: with the folder, and which signature is "timed".
+        arrays: "signature/input" -> an input of that signature; see `named`.
+
+    Returns:
+        As fact the milliseconds, and the outputs, named in the same way.
+    """
     folder = Path(request["folder"])
     manifest = artifact.read(folder)
     call = resolve(FORMATS[manifest.format].reader)(folder, manifest)
-    fixed = manifest.inputs[0].shape[0]
-    parts = [
-        call(_padded(part, fixed))
-        for part in _parts(inputs, fixed or BATCH)
-    ]  # fmt: skip
-    count = len(next(iter(inputs.values())))
-    outputs = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
-    one = _padded({name: value[:1] for name, value in inputs.items()}, fixed)
-    seconds = median_seconds(lambda: call(one))
-    strings = {name: value.astype("S") for name, value in outputs.items() if value.dtype == object}
-    return Result({"milliseconds": seconds * 1e3}, outputs | strings)
+    outputs: dict[str, np.ndarray] = {}
+    for signature in dict.fromkeys(key.split("/")[0] for key in arrays):
+        inputs = of_signature(signature, arrays)
+        fixed = manifest.signature(signature).inputs[0].shape[0]
+        parts = [call(_padded(part, fixed), signature) for part in _parts(inputs, fixed or BATCH)]
+        count = _examples(inputs)
+        for name in parts[0]:
+            values = np.concatenate([part[name] for part in parts])[:count]
+            strings = values.dtype == object
+            outputs |= named(signature, {name: values.astype("S") if strings else values})
+    timed = request["timed"]
+    one = _padded(
+        next(_parts(of_signature(timed, arrays), 1)), manifest.signature(timed).inputs[0].shape[0]
+    )
+    seconds = median_seconds(lambda: call(one, timed))
+    return Result({"milliseconds": seconds * 1e3}, outputs)
+
+
+def named(signature: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays under the names by which the process gets them, and gives them back."""
+    return {f"{signature}/{name}": value for name, value in arrays.items()}
+
+
+def of_signature(signature: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays of a signature, under their own names."""
+    start = f"{signature}/"
+    return {k.removeprefix(start): value for k, value in arrays.items() if k.startswith(start)}
 
 
 def median_seconds(call: Any, budget: float = 1.0) -> float:
@@ -44,16 +69,23 @@ def median_seconds(call: Any, budget: float = 1.0) -> float:
     return float(np.median(times))
 
 
-def _parts(inputs: dict[str, np.ndarray], size: int) -> Any:
-    for start in range(0, len(next(iter(inputs.values()))), size):
-        yield {name: value[start : start + size] for name, value in inputs.items()}
+def _examples(inputs: dict[str, np.ndarray]) -> int:
+    return next(len(value) for value in inputs.values() if value.ndim)
+
+
+def _parts(inputs: dict[str, np.ndarray], size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Give the examples in groups; what is one number belongs to each of them."""
+    for start in range(0, _examples(inputs), size):
+        part = slice(start, start + size)
+        yield {name: value[part] if value.ndim else value for name, value in inputs.items()}
 
 
 def _padded(inputs: dict[str, np.ndarray], size: int | None) -> dict[str, np.ndarray]:
     """Repeat the last example up to a fixed batch."""
     if size is None:
         return inputs
-    return {n: v[np.minimum(np.arange(size), len(v) - 1)] for n, v in inputs.items()}
+    places = np.minimum(np.arange(size), _examples(inputs) - 1)
+    return {name: value[places] if value.ndim else value for name, value in inputs.items()}
 
 
 if __name__ == "__main__":

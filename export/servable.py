@@ -1,18 +1,25 @@
-"""A Keras model as a plain TensorFlow module with one signature: what every format starts from."""
+"""A Keras model as a plain TensorFlow module with signatures: what every format starts from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from export.artifact import Tensor
+from export.artifact import SIGNATURE, Decoding, Signature, Tensor
 from zoo import surgery
 from zoo.errors import InputError
 
+# Task -> name of a single output; of a classifier, see below.
+_NAMES = {
+    "reconstruction": "reconstruction",
+    "translation": "logits",
+    "language_modeling": "logits",
+}
+
 
 class Servable:
-    """A model's inference, with named inputs and a dict of named outputs.
+    """A model's inference as signatures with named inputs and a dict of named outputs.
 
     `keras.Model.export` is not used: it leaves random augmentation on, stores every weight twice,
     and gives the outputs the names and dtypes of the layers. Here `training=False` is traced,
@@ -24,7 +31,17 @@ class Servable:
         labels: their names; given together with `strings`, they are an output too.
         strings: whether the format can hold strings.
         batch: a fixed number of examples, or `None` for any.
+        lengths: fixed lengths of inputs that are open, by their names.
+
+    Attributes:
+        functions: signature -> its `tf.function`.
+        signatures: signature -> what goes in and what comes out.
+        decoding: of a model that writes text: how it does.
+        reading: in words, what is done to texts before the model.
     """
+
+    decoding: Decoding | None = None
+    reading = ""
 
     def __init__(
         self,
@@ -33,28 +50,61 @@ class Servable:
         labels: Sequence[str] = (),
         strings: bool = False,
         batch: int | None = None,
+        lengths: Mapping[str, int | None] | None = None,
     ) -> None:
-        model = without_cudnn(model)
-        self.function = tf.function(
-            _inference(model, task, list(labels) if strings else []),
-            input_signature=[
-                [
-                    tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, name=tensor.name)
-                    for tensor in model.inputs
-                ]
+        self.model, self.task = without_cudnn(model), task
+        self.module = tf.Module()
+        self.module.variables_of_model = [variable.value for variable in self.model.variables]
+        self.functions: dict[str, Any] = {}
+        self.signatures: dict[str, Signature] = {}
+        lengths = lengths or {}
+        self.inference = _inference(self.model, task, list(labels) if strings else [])
+        self.add(
+            SIGNATURE,
+            self.inference,
+            [
+                tf.TensorSpec(
+                    (batch, *(lengths.get(t.name) if n is None else n for n in t.shape[1:])),
+                    t.dtype,
+                    name=t.name,
+                )
+                for t in self.model.inputs
             ],
         )
-        self.module = tf.Module()
-        self.module.variables_of_model = [variable.value for variable in model.variables]
-        self.module.function = self.function
-        concrete = self.function.get_concrete_function()
-        self.inputs = [
-            Tensor(name=t.name, shape=[batch, *t.shape[1:]], dtype=t.dtype) for t in model.inputs
-        ]
-        self.outputs = [
-            Tensor(name=name, shape=tensor.shape.as_list(), dtype=tensor.dtype.name)
-            for name, tensor in concrete.structured_outputs.items()
-        ]
+        self.function = self.module.function = self.functions[SIGNATURE]
+
+    def add(
+        self, name: str, call: Any, inputs: list[tf.TensorSpec], autograph: bool = True
+    ) -> None:
+        """Add a signature.
+
+        Args:
+            name: its name.
+            call: list of tensors -> named tensors.
+            inputs: their shapes, dtypes and names.
+            autograph: whether Python's control flow is turned into TensorFlow's.
+        """
+        function = tf.function(call, input_signature=[inputs], autograph=autograph)
+        outputs = function.get_concrete_function().structured_outputs
+        self.functions[name] = function
+        self.signatures[name] = Signature(
+            inputs=[_described(spec.name, spec) for spec in inputs],
+            outputs=[_described(key, tensor) for key, tensor in outputs.items()],
+        )
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """What goes into `serving_default`."""
+        return self.signatures[SIGNATURE].inputs
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """What comes out of `serving_default`."""
+        return self.signatures[SIGNATURE].outputs
+
+
+def _described(name: str, tensor: tf.Tensor | tf.TensorSpec) -> Tensor:
+    return Tensor(name=name, shape=tensor.shape.as_list(), dtype=tensor.dtype.name)
 
 
 def without_cudnn(model: keras.Model) -> keras.Model:
@@ -89,7 +139,7 @@ def _inference(model: keras.Model, task: str, labels: list[str]) -> Callable[...
             index = tf.argmax(outputs, axis=-1, output_type=tf.int32)
             named = {"probabilities": outputs, "class_index": index}
             return named | ({"label": tf.gather(tf.constant(labels), index)} if labels else {})
-        return {"reconstruction" if task == "reconstruction" else "prediction": outputs}
+        return {_NAMES.get(task, "prediction"): outputs}
 
     def named(outputs: Any) -> dict[str, Any]:
         if isinstance(outputs, dict):
