@@ -2,20 +2,23 @@
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import msgspec
 
 from recipes.data import Splits
+from recipes.evaluation import measure
 from recipes.inputs import data_for, data_options_for
-from recipes.recipe import Recipe
+from recipes.recipe import TOKENS, Recipe
 from recipes.run import Run
 from recipes.supervised import builder_arguments, continue_run, seed_everything
+from recipes.vocabulary import vocabulary_sizes, with_grown_vocabulary
 from zoo import cards, registry, surgery, weights
 from zoo.errors import InputError
-from zoo.models import load
+from zoo.models import load, load_tokenizers
+from zoo.tokenizer import Tokenizer
 
 
 def finetune(
@@ -41,6 +44,11 @@ def finetune(
     gets a new head. First only the head learns, then what the strategy says, by default everything,
     at a lower rate; batch normalization keeps its statistics throughout. Pictures of another size
     than the model's are resized by a layer inside the new model.
+
+    A model that reads text learns new words, too: its vocabulary grows by those of the data. One
+    that says what comes next has no head of its own: `head_epochs` is 0 for it. The figures of the
+    source on the data's test split are kept beside those of the copy, "(before)"; and where the
+    data is at hand that the source learned from, the copy is measured on that, too.
 
     With `keep_classes`, the new model answers with the source's classes and the data's: the outputs
     for the old ones keep their weights, and before its first step their logits are the source's.
@@ -168,10 +176,20 @@ def _begin(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Run:
     """Make the copy that learns, and the run, and train it."""
+    if data.task in TOKENS:
+        recipe = msgspec.structs.replace(recipe, head_epochs=0)
     learner, data, task = _learner(recipe, source, card, data)
     architecture = card.architecture if card else ""
-    arguments = _arguments(card, recipe.arguments, learner, task) if card and architecture else {}
-    run = Run.create(out, recipe, learner, data, task, architecture, arguments)
+    arguments: dict[str, Any] = {}
+    if card and architecture:
+        arguments = _arguments(card, recipe.arguments, learner, task, data.tokenizers)
+    before: dict[str, float] = {}
+    if card and card.tokenizers and list(card.labels) == list(data.labels):
+        own = load_tokenizers(recipe.model)
+        before = measure(source, data.test, task, tokenizers=own)
+    known = card.dataset.source if before and card else ""
+    facts = {"before": before, "known_data": "" if known == data.source else known}
+    run = Run.create(out, recipe, learner, data, task, architecture, arguments, **facts)
     return continue_run(run, data, callbacks)
 
 
@@ -184,6 +202,8 @@ def _learner(
             f"{recipe.model!r} takes the features {_short(card.input.features)}; {data.source!r} "
             f"has {_short(data.features)}. Read the table for this model: recipes.data_for."
         )
+    if data.holds_text:
+        source, data = _reading(recipe, source, card, data)
     task = "reconstruction" if card and card.task == "reconstruction" else data.task
     known = list(card.labels) if card else []
     if recipe.keep_classes and task == "classification":
@@ -200,12 +220,31 @@ def _learner(
     return _fitted(source, data, task, known, recipe.keep_classes), data, task
 
 
+def _reading(
+    recipe: Recipe, source: keras.Model, card: cards.Card | None, data: Splits
+) -> tuple[keras.Model, Splits]:
+    """Return a copy of the source that knows the data's words, and the data with its tokens."""
+    if card is None or not card.tokenizers:
+        raise InputError(f"{data.source!r} holds text, and {source.name!r} reads none.")
+    if card.task != data.task:
+        raise InputError(
+            f"{recipe.model!r} is for {card.task}; {data.source!r} is text for {data.task}."
+        )
+    tokenizers = load_tokenizers(recipe.model)
+    arguments = card.arguments | recipe.arguments
+    return with_grown_vocabulary(source, card.architecture, arguments, tokenizers, data)
+
+
 def _short(names: list[str]) -> str:
     return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if names[5:] else "")
 
 
 def _arguments(
-    card: cards.Card, given: dict[str, Any], learner: keras.Model, task: str
+    card: cards.Card,
+    given: dict[str, Any],
+    learner: keras.Model,
+    task: str,
+    tokenizers: Mapping[str, Tokenizer],
 ) -> dict[str, Any]:
     """Return what the source's builder makes such a model with; nothing where it makes none.
 
@@ -214,10 +253,13 @@ def _arguments(
         given: what the source was built with in place of its own arguments.
         learner: the model.
         task: of the data.
+        tokenizers: of a model that reads text.
     """
-    name, shape = card.architecture, learner.input_shape[1:]
+    name, shape = card.architecture, learner.inputs[0].shape[1:]
     arguments = card.arguments | given
     arguments |= builder_arguments(name, shape, task, learner.output_shape[-1])
+    if tokenizers:
+        arguments |= vocabulary_sizes(name, tokenizers)
     try:
         built = registry.build(name, **arguments)
     except (InputError, ValueError, TypeError):
@@ -229,8 +271,12 @@ def _fitted(
     source: keras.Model, data: Splits, task: str, known: list[str], keep_classes: bool
 ) -> keras.Model:
     """Return a copy of the source for the data's shape and classes."""
-    shape = tuple(source.input_shape[1:])
-    if shape == data.shape:
+    shape = tuple(source.inputs[0].shape[1:])
+    if data.tokenizers:
+        learner = source  # a copy already
+        if task in TOKENS:
+            return learner
+    elif shape == data.shape:
         learner = surgery.copy(source)
     elif len(shape) == len(data.shape) == 3:
         learner = surgery.with_input_shape(source, data.shape)

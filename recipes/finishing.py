@@ -8,13 +8,15 @@ import keras
 import msgspec
 import numpy as np
 
-from recipes.data import Examples, Splits
+from recipes.data import Examples, Splits, load_data
+from recipes.data.named import SOURCES
 from recipes.evaluation import MAIN_METRIC, answers, figures, measure
 from recipes.plots import plot_confusion, plot_history
 from recipes.recipe import Recipe
 from recipes.run import Run, State, hardware
-from recipes.text_evaluation import signature_of, text_answers
+from recipes.text_evaluation import COMPARED, signature_of, text_answers
 from zoo import cards
+from zoo.errors import InputError
 from zoo.files import sha256_of, whole_file
 from zoo.layers import Standardize
 
@@ -44,12 +46,31 @@ def finish(run: Run, model: keras.Model, data: Splits) -> Run:
             name: measure(model, split, config.task, tokenizers=data.tokenizers)
             for name, split in splits.items()
         }
+    before = {
+        f"{name} (before)": config.before[name]
+        for name in COMPARED.get(config.task, ())
+        if name in config.before
+    }
+    metrics["test"] |= before | _on_known_data(run, model, data)
     run.write_metrics(metrics)
     path = run.path / "model.keras"
     with whole_file(path) as temporary:
         model.save(temporary)
     cards.write(_card(run, model, state, metrics, splits), run.path / cards.FILE)
     return run
+
+
+def _on_known_data(run: Run, model: keras.Model, data: Splits) -> dict[str, float]:
+    """Return a fine-tuned model's figures on the test split that its source was measured on."""
+    name = run.config.known_data
+    if name not in SOURCES:
+        return {}
+    try:
+        known = load_data(name)
+    except InputError:  # it is not on this machine
+        return {}
+    found = measure(model, known.test, run.config.task, tokenizers=data.tokenizers)
+    return {f"{metric} ({name})": found[metric] for metric in COMPARED[run.config.task]}
 
 
 def _answers(model: keras.Model, data: Splits, split: Examples) -> np.ndarray:

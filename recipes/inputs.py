@@ -58,15 +58,9 @@ def data_for(
     return load_data(source, **data_options_for(model, **options), encoder=encoder)
 
 
-def text_options(
-    task: str, source: str | os.PathLike[str], given: dict[str, Any]
-) -> dict[str, Any]:
+def text_options(task: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of `load_data` for a model of text: those given, and the task's own."""
-    if source in SOURCES:
-        return given
-    if task == "classification":
-        return {"text": "", **given}
-    return {"task": task, **given}
+    return {"text": "", **given} if task == "classification" else {"task": task, **given}
 
 
 def data_options_for(
@@ -81,6 +75,9 @@ def data_options_for(
     else:
         card = cards.read(weights.model_folder(model) / cards.FILE)
         shape, known, task = tuple(card.input.shape), card.recipe["data_options"], card.task
+    if isinstance(model, str | os.PathLike) and card.tokenizers:
+        named = {name: known[name] for name in ("target", "text") if name in known}
+        return text_options(card.task, {**named, **options})
     if len(shape) == 3:  # a side that the model leaves open is as the data has it
         return options if None in shape else {"shape": shape, **options}
     target = options.get("target") or known.get("target")

@@ -70,6 +70,8 @@ class Config(Frozen, frozen=True):
         dataset: facts of the data.
         initial_sha256: hash of `initial.keras`, checked before it is loaded.
         tokenizers: of a model that reads text: the name of each of its inputs -> the file.
+        before: of a fine-tuned model of text: its source's figures on the test split.
+        known_data: name of the other set that the source learned from.
         command: the command line that started it.
         versions: of Python and the packages that compute.
         commit: of the recipe's source tree, as it was then.
@@ -88,6 +90,8 @@ class Config(Frozen, frozen=True):
     versions: dict[str, str]
     commit: str = ""
     tokenizers: dict[str, TokenizerFile] = {}
+    before: dict[str, float] = {}
+    known_data: str = ""
 
 
 @dataclass
@@ -146,8 +150,9 @@ class Run:
         task: str,
         architecture: str,
         arguments: dict[str, Any],
+        **facts: Any,
     ) -> "Run":
-        """Make the folder of a new run.
+        """Make the folder of a new run; `facts` are further fields of its `Config`.
 
         Raises:
             InputError: the folder exists and is not empty, or cannot be written; or the recipe
@@ -181,6 +186,7 @@ class Run:
                 versions=versions(),
                 commit=commit(),
                 tokenizers=tokenizers,
+                **facts,
             )
             if data.encoder:
                 _write_json(path / "encoder.json", data.encoder)

@@ -186,7 +186,7 @@ def data_of(recipe: Recipe, run: Run | None = None) -> Splits:
     if row and row.task == "regression" and Path(recipe.data).is_file():
         options.setdefault("task", row.task)
     if row and row.family == "sequence":
-        options = text_options(row.task, recipe.data, options)
+        options = text_options(row.task, options)
     data = load_data(recipe.data, **options, encoder=run.encoder if run else None)
     return _numbered(data, run) if run else data
 

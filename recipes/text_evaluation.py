@@ -15,6 +15,12 @@ from zoo.special_tokens import PADDING
 from zoo.texts import framed
 from zoo.tokenizer import Tokenizer
 
+# The figures that stand for a task where two models are compared.
+COMPARED = {
+    "translation": ("bleu", "accuracy"),
+    "language_modeling": ("cross_entropy", "accuracy"),
+    "classification": ("accuracy", "cross_entropy"),
+}
 BEAM = 5  # of the figure "bleu"
 _AT_ONCE = 32
 _RECURRENT_WINDOW = 1 << 14  # tokens that a model without positions reads in one go
@@ -115,9 +121,13 @@ def positions_of(model: keras.Model) -> int | None:
 
 
 def _of_tokens(model: keras.Model, batches: list[tuple[Any, np.ndarray]]) -> dict[str, float]:
-    @tf.function(reduce_retracing=True)
-    def sums(inputs: Any, labels: tf.Tensor) -> tf.Tensor:
-        logits = tf.cast(model(inputs, training=False), tf.float32)
+    spec = tf.TensorSpec((None, None), tf.int32)
+    names = [tensor.name for tensor in model.inputs]
+
+    @tf.function(input_signature=[[spec] * len(names), spec])
+    def sums(inputs: list[tf.Tensor], labels: tf.Tensor) -> tf.Tensor:
+        arguments = keras.tree.pack_sequence_as(model.input, inputs)
+        logits = tf.cast(model(arguments, training=False), tf.float32)
         kept = tf.cast(labels != PADDING, tf.float32)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         hits = tf.cast(tf.argmax(logits, -1, tf.int32) == labels, tf.float32)
@@ -125,8 +135,8 @@ def _of_tokens(model: keras.Model, batches: list[tuple[Any, np.ndarray]]) -> dic
 
     totals = np.zeros(3)
     for inputs, labels in batches:
-        tensors = tf.nest.map_structure(tf.constant, inputs)
-        totals += np.asarray(sums(tensors, tf.constant(labels)), "float64")
+        tensors = [inputs[name] for name in names] if isinstance(inputs, dict) else [inputs]
+        totals += np.asarray(sums(tensors, labels), "float64")
     loss, hits, count = totals
     return {
         "cross_entropy": float(loss / count),

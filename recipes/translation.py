@@ -18,7 +18,7 @@ from zoo.texts import read
 from zoo.tokenizer import Tokenizer
 
 _AT_ONCE = 32  # sentences
-_ROUND = 16  # lengths of answers are rounded up to a multiple, so that few graphs are traced
+_ROUND = 64  # lengths of answers are rounded up to a multiple, so that few graphs are traced
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Text as numbers of tokens, and back: words, parts of words, or characters."""
 
+import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,72 @@ class Tokenizer:
             inner.decoder = decoders.Metaspace()
         inner.train_from_iterator(texts, trainer)
         return cls(inner)
+
+    def grown(
+        self, texts: Iterable[str], most: int = 1_000, min_frequency: int = 2
+    ) -> "tuple[Tokenizer, list[list[int]]]":
+        """Return a tokenizer with further tokens, for texts that this one was not trained on.
+
+        Every number keeps its token. New are, the most frequent first: of words, those that are not
+        in the vocabulary; of characters and of subwords, the unknown characters, however rare; and
+        then, of subwords, the words that are in parts now.
+
+        Args:
+            texts: the texts.
+            most: greatest number of new tokens.
+            min_frequency: of a word that is taken in.
+
+        Returns:
+            The tokenizer, and for each new token the numbers of those that it is made of here:
+            a model can begin with the mean of their vectors.
+
+        Example:
+            >>> from zoo.tokenizer import Tokenizer
+            >>> old = Tokenizer.train(["a dog", "a cat"], "words", min_frequency=1)
+            >>> new, parts = old.grown(["a cow", "a cow"])
+            >>> new.decode(new.encode(["a cow"])), parts
+            (['a cow'], [[1]])
+        """
+        state = json.loads(self.inner.to_str())
+        vocabulary: dict[str, int] = state["model"]["vocab"]
+        pieces = Counter(
+            piece
+            for text in texts
+            for piece, _ in self.inner.pre_tokenizer.pre_tokenize_str(
+                self.inner.normalizer.normalize_str(text)
+            )
+        )
+        frequent = [piece for piece, count in pieces.most_common() if count >= min_frequency]
+        letters: Counter[str] = Counter()
+        for piece, count in pieces.items():
+            letters.update(dict.fromkeys(piece, count))
+        strange = [letter for letter, _ in letters.most_common() if letter not in vocabulary]
+        subwords = isinstance(self.inner.model, models.BPE)
+        words = isinstance(self.inner.decoder, decoders.Metaspace) and not subwords
+        added: list[str] = []
+
+        def add(token: str) -> None:
+            if token not in vocabulary:
+                vocabulary[token] = len(vocabulary)
+                added.append(token)
+
+        for token in frequent if words else strange:
+            if len(added) < most:
+                add(token)
+        if subwords:
+            known = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(state)))
+            for piece in frequent:
+                parts = [token.value for token in known.inner.model.tokenize(piece)]
+                if len(added) + len(parts) - 1 > most:
+                    break
+                whole = parts[0]
+                for part in parts[1:]:
+                    state["model"]["merges"].append([whole, part])
+                    whole += part
+                    add(whole)
+        made_of = [[token.id for token in self.inner.model.tokenize(text)] for text in added]
+        result = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(state)))
+        return result, [ids or [UNKNOWN] for ids in made_of]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tokenizer":

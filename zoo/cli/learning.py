@@ -32,6 +32,7 @@ def train(
     target: options.Target = None,
     task: options.Task = None,
     drop: options.Drop = None,
+    text: options.Text = None,
     out: Out = None,
     resume: Resume = False,
     epochs: Epochs = None,
@@ -50,7 +51,7 @@ def train(
     fields = options.settings(
         set_, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
     )
-    given = options.data_options(target, task, drop, strict, download, fields)
+    given = options.data_options(target, task, drop, strict, download, fields, text=text)
     if resume:
         place = out or (options.default_out(None, name) if name else None)
         _resume(place, fields | given | ({"data": data} if data else {}), json)
@@ -77,6 +78,7 @@ def finetune(
     target: options.Target = None,
     task: options.Task = None,
     drop: options.Drop = None,
+    text: options.Text = None,
     out: Out = None,
     resume: Resume = False,
     epochs: Epochs = None,
@@ -110,7 +112,7 @@ def finetune(
         learning_rate=learning_rate,
         seed=seed,
     )
-    given = options.data_options(target, task, drop, strict, download, fields)
+    given = options.data_options(target, task, drop, strict, download, fields, text=text)
     if resume:
         _resume(out, fields | given | ({"data": data} if data else {}), json)
         return
@@ -123,7 +125,7 @@ def finetune(
     import recipes
     from recipes.finetuning import finetuning_defaults
     from recipes.inputs import data_options_for
-    from recipes.recipe import Recipe
+    from recipes.recipe import TOKENS, Recipe
     from zoo.cli.progress import Epochs as Bar
 
     first = {"model": model, "data": data, "epochs": 1, "fine_tuning": True, "data_options": given}
@@ -132,7 +134,7 @@ def finetune(
         splits = recipes.data_for(model, data, **given)
     options.report_skipped(splits)
     planned = finetuning_defaults() | fields
-    total = planned["epochs"] + planned["head_epochs"]
+    total = planned["epochs"] + (0 if splits.task in TOKENS else planned["head_epochs"])
     with _resumable(place, "finetune"):
         run = recipes.finetune(
             model, splits, place, data_options=given, callbacks=[Bar(total)], **fields
@@ -150,6 +152,7 @@ def evaluate(
     target: options.Target = None,
     task: options.Task = None,
     drop: options.Drop = None,
+    text: options.Text = None,
     strict: options.Strict = False,
     download: options.Download = False,
     json: output.Json = False,
@@ -159,7 +162,7 @@ def evaluate(
     output.start_tensorflow()
     import recipes
 
-    given = options.data_options(target, task, drop, strict, download)
+    given = options.data_options(target, task, drop, strict, download, text=text)
     if data is None:
         metrics = recipes.evaluate(model, None, split, augment=augment, **given)
     else:
@@ -369,7 +372,10 @@ def _finished(run: "Run", json: bool) -> None:
         str(run.path),
         ("metric", "validation", "test"),
         [
-            (name, *(output.figure(name, run.metrics[s][name]) for s in ("validation", "test")))
+            (
+                name,
+                *(output.figure(name, run.metrics[s].get(name)) for s in ("validation", "test")),
+            )
             for name in run.metrics["test"]
         ],
     )

@@ -13,14 +13,21 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     str | None,
-    typer.Option(help="A data set's name, a folder of class folders of pictures, or a .csv file."),
+    typer.Option(
+        help="A data set's name, a folder of class folders of pictures, a .csv, .tsv or .txt file."
+    ),
 ]
 Target = Annotated[str | None, typer.Option(help="The column of a table that is to be predicted.")]
 Task = Annotated[
     str | None,
-    typer.Option(help="classification or regression, where a table's target leaves it open."),
+    typer.Option(
+        help="classification or regression, where a table's target leaves it open; translation."
+    ),
 ]
 Drop = Annotated[list[str] | None, typer.Option(help="A column of a table to leave out.")]
+Text = Annotated[
+    str | None, typer.Option(help="The column of a table that holds the texts to learn from.")
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at a broken picture or row, in place of skipping it.")
 ]
@@ -50,9 +57,17 @@ def data_options(
     strict: bool = False,
     download: bool = False,
     fields: dict[str, Any] | None = None,
+    text: str | None = None,
 ) -> dict[str, Any]:
     """Return the arguments of `load_data` that were given; those of `--set` leave `fields`."""
-    given = {"target": target, "task": task, "drop": drop, "strict": strict, "download": download}
+    given = {
+        "target": target,
+        "task": task,
+        "drop": drop,
+        "text": text,
+        "strict": strict,
+        "download": download,
+    }
     further = {} if fields is None else fields.pop("data_options", {})
     if not isinstance(further, dict):
         raise InputError(f"--set data_options wants a JSON object, not {further!r}.")

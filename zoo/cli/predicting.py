@@ -1,11 +1,11 @@
-"""`zoo predict`: answers for pictures of any size and mode, and for the rows of a table."""
+"""`zoo predict`: answers for pictures of any size and mode, for rows of a table, and for texts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli import output
+from zoo.cli import options, output
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,23 +16,38 @@ if TYPE_CHECKING:
 
 def predict(
     model: Annotated[str, typer.Argument(help="A pretrained model, or the path of a run.")],
-    files: Annotated[list[Path], typer.Argument(help="Pictures, folders of them, or .csv files.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Pictures, folders of them, or .csv files; for a model that reads text, "
+            "sentences, .txt files with one in each line, or tables."
+        ),
+    ],
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the pictures of an autoencoder.")
     ] = None,
+    text: options.Text = None,
     json: output.Json = False,
 ) -> None:
-    """Answer for pictures, or for the rows of a table."""
+    """Answer for pictures, for the rows of a table, or for texts."""
     from zoo import cards
 
     card = cards.card(model)
     if out and card.task != "reconstruction":
         raise InputError(f"--out is for pictures that a model makes; {model!r} does none.")
+    if card.tokenizers and card.task != "classification":
+        verb = "translate" if card.task == "translation" else "generate"
+        raise InputError(f"{model!r} is for `zoo {verb}`: it gives texts no class.")
     missing = next((file for file in files if not file.exists()), None)
-    if missing:
+    if missing and not card.tokenizers:
         raise InputError(f"there is no file {missing}.")
     output.start_tensorflow()
+    if card.tokenizers:
+        names, outputs = _of_texts(model, card, list(map(str, files)), text)
+        _show([{"input": n, **_answer(card, v, top)} for n, v in zip(names, outputs, strict=True)],
+              json)  # fmt: skip
+        return
     files = [found for file in files for found in _files(file, len(card.input.shape) == 3)]
     from recipes.evaluation import answers
     from zoo.models import load
@@ -46,10 +61,63 @@ def predict(
             {"input": name, **_answer(card, values, top)}
             for name, values in zip(names, outputs, strict=True)
         ]
+    _show(rows, json)
+
+
+def _show(rows: list[dict[str, Any]], json: bool) -> None:
     if json:
         output.emit(rows)
     else:
         output.table("", ("input", "answer"), [(row["input"], _words(row)) for row in rows])
+
+
+def _of_texts(
+    model: str, card: "Card", arguments: list[str], column: str | None
+) -> tuple[list[str], "np.ndarray"]:
+    """Return the names of texts and a classifier's answers to them.
+
+    An argument that is no file is a text itself; in a `.txt` file each line is one; of a table, the
+    column that is named, the one that the model learned from, or the only one.
+    """
+    import numpy as np
+
+    from recipes.data.texts import read_text
+    from recipes.text_evaluation import text_answers
+    from zoo.models import load, load_tokenizers
+
+    names, texts = [], []
+    learned = card.recipe.get("data_options", {}).get("text", "")
+    for argument in arguments:
+        path = Path(argument)
+        kind = path.suffix.lower()
+        if kind in {".csv", ".tsv", ".txt"} or (len(argument) < 256 and path.exists()):
+            lines = _column(path, column, learned) if kind in {".csv", ".tsv"} else read_text(path)
+            rows = lines.rstrip("\n").split("\n") if isinstance(lines, str) else lines
+            first = 1 if isinstance(lines, str) else 2  # a table's first line names its columns
+            names += [f"{path}, line {number}" for number, _ in enumerate(rows, start=first)]
+            texts += rows
+        else:
+            names.append(argument)
+            texts.append(argument)
+    tokenizers = load_tokenizers(model)
+    [tokenizer] = tokenizers.values()
+    for name, text in zip(names, texts, strict=True):
+        if strange := tokenizer.unknown(text):
+            words = " ".join(map(repr, strange[:10]))
+            output.progress.print(f"{name}: not in the vocabulary: {words}")
+    return names, text_answers(load(model), tokenizers, np.array(texts))
+
+
+def _column(path: Path, column: str | None, learned: str) -> list[str]:
+    """Return the texts of a table."""
+    from recipes.data.texts import only_text, read_text_rows
+    from zoo.registry import unknown
+
+    rows = read_text_rows(path)
+    if column and column not in rows:
+        raise unknown(column, rows.columns, f"column of {path}")
+    name = column or (learned if learned in rows else only_text(rows, path, None))
+    return [str(text) for text in rows[name]]
 
 
 def _files(place: Path, pictures: bool) -> list[Path]:

@@ -16,6 +16,7 @@ def lr_find(
     target: options.Target = None,
     task: options.Task = None,
     drop: options.Drop = None,
+    text: options.Text = None,
     out: Annotated[
         Path | None, typer.Option(help="The PNG file; default NAME-learning-rate.png, here.")
     ] = None,
@@ -35,7 +36,7 @@ def lr_find(
 ) -> None:
     """Find a learning rate: raise it step by step, and watch the loss."""
     fields = options.settings(set_, batch_size=batch_size, seed=seed)
-    given = options.data_options(target, task, drop, strict, download, fields)
+    given = options.data_options(target, task, drop, strict, download, fields, text=text)
     place = out or Path(f"{name.replace('/', '_')}-learning-rate.png")
     if place.suffix.lower() != ".png" or place.is_dir():
         raise InputError(f"the curve is a PNG file: name it so, not {place} (--out).")

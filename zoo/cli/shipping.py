@@ -27,6 +27,7 @@ def export(
     target: options.Target = None,
     task: options.Task = None,
     drop: options.Drop = None,
+    text: options.Text = None,
     batch: Annotated[int | None, typer.Option(help="A fixed batch; default: any.")] = None,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with the Keras model.")
@@ -50,7 +51,9 @@ def export(
     with output.progress.status(f"exporting {model} as {format} {quantize}"):
         given: dict[str, Any] = {}
         if (verify or quantize == "int8") and (data or not _keeps_samples(model)):
-            given = _samples(model, found, data, options.data_options(target, task, drop))
+            given = _samples(
+                model, found, data, options.data_options(target, task, drop, text=text)
+            )
         artifact = exporting.export(
             model,
             out,
@@ -82,6 +85,7 @@ def verify(
     target: options.Target = None,
     task: options.Task = None,
     drop: options.Drop = None,
+    text: options.Text = None,
     tolerance: Tolerance = 1e-4,
     max_drop: MaxDrop = 1.0,
     json: output.Json = False,
@@ -108,7 +112,7 @@ def verify(
     with output.progress.status(f"comparing {artifact} with {source}"):
         samples = None if data else kept_samples(source, found.task)
         if samples is None:
-            given = options.data_options(target, task, drop)
+            given = options.data_options(target, task, drop, text=text)
             samples = _samples(source, found, data, given)["samples"]
         report = exporting.verify(artifact, source, samples)
     if json:
