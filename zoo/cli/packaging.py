@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from export.parity import Samples
     from recipes import Run
+    from zoo.tokenizer import Tokenizer
 
 WEIGHTS = "model.weights.h5"
 
@@ -88,7 +90,7 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
         samples = kept_samples(run.path, card.task)
         calibration = kept_samples(run.path, card.task, "calibration")
         inputs = calibration[0] if calibration else None
-        exports = parity_of(stored, card, samples, inputs) if samples else []
+        exports = parity_of(stored, card, samples, inputs, data.tokenizers) if samples else []
         result = msgspec.structs.replace(
             card,
             name=name,
@@ -113,6 +115,7 @@ def parity_of(
     card: cards.Card,
     samples: "Samples",
     calibration: "np.ndarray | dict[str, np.ndarray] | None",
+    tokenizers: "Mapping[str, Tokenizer] | None" = None,
 ) -> list[cards.ParityReport]:
     """Export a model in every form, and compare each with it; nothing is judged.
 
@@ -121,6 +124,7 @@ def parity_of(
         card: names its task and its labels.
         samples: inputs and targets (or `None`) to compare on.
         calibration: inputs for "int8".
+        tokenizers: of a model that reads text.
     """
     import export
     from export.formats import ROWS
@@ -128,7 +132,7 @@ def parity_of(
     reports = []
     with tempfile.TemporaryDirectory() as scratch:
         for row in ROWS:
-            for quantization in row.quantizations:
+            for quantization in row.of_texts if tokenizers else row.quantizations:
                 output.progress.print(f"exporting {card.name} as {row.name} {quantization}")
                 artifact = export.export(
                     model,
@@ -141,6 +145,7 @@ def parity_of(
                     task=card.task,
                     tolerance=math.inf,
                     max_drop=math.inf,
+                    tokenizers=tokenizers,
                 )
                 reports += [artifact.parity] if artifact.parity else []
     return reports
