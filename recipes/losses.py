@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from zoo.layers import token_hits, token_losses
 from zoo.special_tokens import PADDING
 
 
@@ -37,13 +38,7 @@ class TokenCrossentropy(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the mean over the tokens."""
         labels = ops.cast(y_true, "int32")
-        losses = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
-        if self.label_smoothing:
-            # The mean over all tokens of -log p is that of p's own token, and what its logit is
-            # above the mean logit: no table of zeros and ones is made.
-            own = ops.take_along_axis(y_pred, ops.expand_dims(labels, -1), axis=-1)[..., 0]
-            spread = losses + own - ops.mean(y_pred, axis=-1)
-            losses = (1 - self.label_smoothing) * losses + self.label_smoothing * spread
+        losses = token_losses(labels, y_pred, self.label_smoothing)
         return masked_mean(losses, labels)
 
     def get_config(self) -> dict[str, Any]:
@@ -53,9 +48,7 @@ class TokenCrossentropy(keras.losses.Loss):
 
 def token_accuracy(y_true: Any, y_pred: Any) -> Any:
     """Return the share of tokens but padding that are the likeliest: a scalar."""
-    labels = ops.cast(y_true, "int32")
-    hits = ops.equal(ops.argmax(y_pred, axis=-1), labels)
-    return masked_mean(ops.cast(hits, "float32"), labels)
+    return masked_mean(token_hits(y_true, y_pred), y_true)
 
 
 def masked_mean(values: Any, labels: Any) -> Any:

@@ -189,13 +189,20 @@ def same_form(one: keras.Model, other: keras.Model) -> bool:
     """Return whether two models have the same kinds of layers, with weights of the same shapes.
 
     A kind is known by its name, as in the weight files: a layer of the zoo may stand for Keras' own
-    of the same name.
+    of the same name; or for one that it is made from.
     """
 
-    def form(model: keras.Model) -> list[Any]:
-        return [(type(layer).__name__, [w.shape for w in layer.weights]) for layer in model.layers]
+    def alike(a: keras.Layer, b: keras.Layer) -> bool:
+        same = type(a).__name__ == type(b).__name__
+        kinds = same or isinstance(a, type(b)) or isinstance(b, type(a))
+        return kinds and [w.shape for w in a.weights] == [w.shape for w in b.weights]
 
-    return form(one) == form(other) and one.output_shape == other.output_shape
+    pairs = zip(one.layers, other.layers, strict=False)
+    return (
+        len(one.layers) == len(other.layers)
+        and all(alike(a, b) for a, b in pairs)
+        and one.output_shape == other.output_shape
+    )
 
 
 def functional(model: keras.Model) -> keras.Model:

@@ -53,6 +53,8 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
             f"{name!r} cannot be packaged: no builder of the catalog makes its model. One that was "
             "fine-tuned must be of the catalog, and learn from pictures of its own size."
         )
+    stored.set_weights(model.get_weights())
+    model = stored
     with whole_folder(target / name, overwrite=True) as folder:
         path = folder / WEIGHTS
         main = MAIN_METRIC[card.task]
@@ -64,7 +66,6 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
         # An accuracy would jump by whole examples.
         smooth = "cross_entropy" if "cross_entropy" in before else main
         if math.isclose(before[smooth], after[smooth], rel_tol=1e-3):
-            model = half
             half.save_weights(path)
             _store_halved(path)
         else:

@@ -9,12 +9,15 @@ from zoo.layers.attention_decoder import (
 from zoo.layers.batch_normalization import BatchNormalization
 from zoo.layers.conv2d import Conv2D
 from zoo.layers.convolution import conv, conv_bn, depthwise_bn, inverted_residual, normalized
+from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import SinusoidalPositions, TokenEmbedding
 from zoo.layers.gelu import Gelu
 from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import IMAGENET, raw_input
 from zoo.layers.local_response import LocalResponseNormalization
+from zoo.layers.logits import TokenLogits
 from zoo.layers.standardize import Standardize
+from zoo.layers.token_losses import token_hits, token_losses
 from zoo.layers.tokens import ClassToken, LearnedPositions
 from zoo.layers.transformer_block import TransformerBlock
 
@@ -26,6 +29,7 @@ __all__ = [
     "BatchNormalization",
     "ClassToken",
     "Conv2D",
+    "Dropout",
     "Gelu",
     "LearnedPositions",
     "LocalResponseNormalization",
@@ -33,6 +37,7 @@ __all__ = [
     "SinusoidalPositions",
     "Standardize",
     "TokenEmbedding",
+    "TokenLogits",
     "TransformerBlock",
     "activated",
     "causal_bias",
@@ -45,4 +50,6 @@ __all__ = [
     "places_bias",
     "predictions",
     "raw_input",
+    "token_hits",
+    "token_losses",
 ]

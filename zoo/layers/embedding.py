@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.layers.logits import scores
+
 
 @keras.saving.register_keras_serializable(package="zoo")
 class TokenEmbedding(keras.layers.Layer):
@@ -43,10 +45,11 @@ class TokenEmbedding(keras.layers.Layer):
             name="table",
         )
 
-    def call(self, inputs: Any, reverse: bool = False) -> Any:
+    def call(self, inputs: Any, reverse: bool = False, training: bool | None = None) -> Any:
         """Look up ids, or score every token."""
         if reverse:
-            return ops.matmul(ops.cast(inputs, "float32"), ops.transpose(self.table))
+            inputs = inputs if training else ops.cast(inputs, "float32")
+            return scores(inputs, self.table, of_rows=True)
         x = ops.cast(ops.take(self.table, ops.cast(inputs, "int32"), axis=0), self.compute_dtype)
         return x * math.sqrt(self.width) if self.scale else x
 
@@ -58,7 +61,9 @@ class TokenEmbedding(keras.layers.Layer):
             return (*input_shape[:-1], self.vocabulary_size)
         return (*input_shape, self.width)
 
-    def compute_output_spec(self, inputs: Any, reverse: bool = False) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, inputs: Any, reverse: bool = False, training: bool | None = None
+    ) -> keras.KerasTensor:
         """Return the same, with the dtype."""
         shape = self.compute_output_shape(inputs.shape, reverse)
         return keras.KerasTensor(shape, dtype="float32" if reverse else self.compute_dtype)

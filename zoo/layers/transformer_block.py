@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from zoo.layers.attention import NEVER, Attention, causal_bias
+from zoo.layers.dropout import Dropout
 from zoo.layers.gelu import Gelu
 
 _ARGUMENTS = ("num_heads", "hidden", "dropout", "causal", "pre_norm", "activation", "epsilon")
@@ -78,7 +79,7 @@ class TransformerBlock(keras.layers.Layer):
             )
             norm.build(x_shape)
             self.norms[part] = norm
-            self.drops[part] = keras.layers.Dropout(self.dropout, dtype=policy)
+            self.drops[part] = Dropout(self.dropout, dtype=policy)
 
     def call(
         self,

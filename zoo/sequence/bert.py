@@ -12,7 +12,7 @@ pre-training are left out; attention's weights are not dropped; kernels begin as
 import keras
 from keras import layers
 
-from zoo.layers import LearnedPositions, TransformerBlock, padding_bias, predictions
+from zoo.layers import Dropout, LearnedPositions, TransformerBlock, padding_bias, predictions
 
 _EPSILON = 1e-12
 
@@ -70,7 +70,7 @@ def bert(
         x = layers.Add(name="embeddings")([x, table(inputs["segments"])])
     x = LearnedPositions(max_length, name="positions")(x)
     x = layers.LayerNormalization(epsilon=_EPSILON, name="embedding_norm")(x)
-    x = layers.Dropout(dropout, name="embedding_dropout")(x)
+    x = Dropout(dropout, name="embedding_dropout")(x)
     hidden_places = padding_bias(ids)  # (batch, 1, 1, length)
     for block in range(1, depth + 1):
         x = TransformerBlock(
@@ -83,7 +83,7 @@ def bert(
         )(x, bias=hidden_places)
     x = layers.Dense(width, activation="tanh", name="pooled")(x[:, 0])  # (batch, width)
     if include_top:
-        x = layers.Dropout(dropout, name="dropout")(x)
+        x = Dropout(dropout, name="dropout")(x)
         x = predictions(x, classes, classifier_activation)
     return keras.Model(inputs if segments else ids, x, name=name)
 

@@ -12,7 +12,7 @@ end in a residual are not smaller.
 import keras
 from keras import layers
 
-from zoo.layers import LearnedPositions, TokenEmbedding, TransformerBlock
+from zoo.layers import Dropout, LearnedPositions, TokenEmbedding, TransformerBlock
 
 _EPSILON = 1e-5
 
@@ -54,7 +54,7 @@ def gpt(
     ids = keras.Input((length,), dtype="int32", name="ids")
     embed = TokenEmbedding(vocabulary_size, width, name="embedding")
     x = LearnedPositions(max_length, name="positions")(embed(ids))
-    x = layers.Dropout(dropout, name="dropout")(x)  # (batch, length, width)
+    x = Dropout(dropout, name="dropout")(x)  # (batch, length, width)
     for block in range(1, depth + 1):
         x = TransformerBlock(
             num_heads,

@@ -16,7 +16,7 @@ from functools import partial
 import keras
 from keras import KerasTensor, layers
 
-from zoo.layers import predictions
+from zoo.layers import Dropout, TokenLogits, predictions
 
 CELLS = {"simple": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
@@ -65,11 +65,11 @@ def rnn_classifier(
     recur = partial(_recurrent, cell, bidirectional=bidirectional, unroll=unroll)
     ids = keras.Input((length,), dtype="int32", name="ids")
     x = layers.Embedding(vocabulary_size, embedding_dim, mask_zero=True, name="embedding")(ids)
-    x = layers.Dropout(dropout, name="dropout")(x)  # (batch, length, embedding_dim)
+    x = Dropout(dropout, name="dropout")(x)  # (batch, length, embedding_dim)
     for stage, width in enumerate(units, start=1):
         last = stage == len(units)
         x = recur(width, return_sequences=not last, name=f"stage{stage}")(x)
-        x = layers.Dropout(dropout, name=f"dropout{stage}")(x)
+        x = Dropout(dropout, name=f"dropout{stage}")(x)
     # (batch, units), or twice as many
     if include_top:
         x = predictions(x, classes, classifier_activation)
@@ -118,17 +118,17 @@ def rnn_language_model(
     recur = partial(_recurrent, cell, stateful=stateful, unroll=unroll, return_sequences=True)
     ids = keras.Input((length,), batch_size=batch_size, dtype="int32", name="ids")
     x = layers.Embedding(vocabulary_size, embedding_dim, name="embedding")(ids)
-    x = layers.Dropout(dropout, name="dropout")(x)  # (batch, length, embedding_dim)
+    x = Dropout(dropout, name="dropout")(x)  # (batch, length, embedding_dim)
     for stage, width in enumerate(units, start=1):
         x = recur(width, name=f"stage{stage}")(x)
-        x = layers.Dropout(dropout, name=f"dropout{stage}")(x)
+        x = Dropout(dropout, name=f"dropout{stage}")(x)
     # (batch, length, units)
     return keras.Model(ids, token_logits(x, vocabulary_size), name=name)
 
 
 def token_logits(x: KerasTensor, vocabulary_size: int) -> KerasTensor:
-    """Score each next token: a float32 `Dense` named "logits", in any dtype policy."""
-    return layers.Dense(vocabulary_size, dtype="float32", name="logits")(x)
+    """Score each next token: a float32 layer named "logits", in any dtype policy."""
+    return TokenLogits(vocabulary_size, name="logits")(x)
 
 
 def _recurrent(

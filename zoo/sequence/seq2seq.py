@@ -24,6 +24,7 @@ from keras import KerasTensor, layers, ops
 from zoo.layers import (
     AdditiveAttention,
     AttentionDecoder,
+    Dropout,
     MultiplicativeAttention,
     places_bias,
 )
@@ -90,12 +91,12 @@ def seq2seq(
     source = keras.Input((length,), dtype="int32", name="source")
     target = keras.Input((length,), dtype="int32", name="target")
     x = layers.Embedding(source_vocabulary_size, embedding_dim, name="source_embedding")(source)
-    x = layers.Dropout(dropout, name="source_dropout")(x)  # (batch, places, embedding_dim)
+    x = Dropout(dropout, name="source_dropout")(x)  # (batch, places, embedding_dim)
     mask = ops.not_equal(source, PADDING)
     memory, states = _encoder(x, mask, units, depth, cell, bidirectional, dropout)
 
     x = layers.Embedding(target_vocabulary_size, embedding_dim, name="target_embedding")(target)
-    words = x = layers.Dropout(dropout, name="target_dropout")(x)
+    words = x = Dropout(dropout, name="target_dropout")(x)
     context = states[-1][0]  # (batch, units)
     if context_every_step:
         context = ops.expand_dims(context, 1) + ops.zeros_like(x[..., :1])
@@ -110,7 +111,7 @@ def seq2seq(
                 x, initial_state=state
             )
         if number < depth:
-            x = layers.Dropout(dropout, name=f"decoder{number}_dropout")(x)
+            x = Dropout(dropout, name=f"decoder{number}_dropout")(x)
     if attention == "bahdanau":
         x = layers.Concatenate(name="output")([x, found, words])
     elif attention:
@@ -120,7 +121,7 @@ def seq2seq(
         x = layers.Dense(units, activation="tanh", use_bias=False, name="attentional")(x)
     elif context_every_step:
         x = layers.Concatenate(name="output")([x, context, words])
-    x = layers.Dropout(dropout, name="output_dropout")(x)
+    x = Dropout(dropout, name="output_dropout")(x)
     logits = token_logits(x, target_vocabulary_size)
     outputs = {"logits": logits, "attention": weights} if return_attention else logits
     return keras.Model({"source": source, "target": target}, outputs, name=name)
@@ -164,5 +165,5 @@ def _encoder(
                 state.append(bridge(joined))
         states.append(state)
         if number < depth:
-            x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+            x = Dropout(dropout, name=f"{name}_dropout")(x)
     return x, states

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from zoo.layers import SinusoidalPositions, TokenEmbedding, TransformerBlock, padding_bias
+from zoo.layers import Dropout, SinusoidalPositions, TokenEmbedding, TransformerBlock, padding_bias
 
 _EPSILON = 1e-6
 
@@ -73,13 +73,13 @@ def transformer(
     }
     hidden_places = padding_bias(source)  # (batch, 1, 1, places)
     x = SinusoidalPositions(name="source_positions")(embed_source(source))
-    x = layers.Dropout(dropout, name="source_dropout")(x)  # (batch, places, width)
+    x = Dropout(dropout, name="source_dropout")(x)  # (batch, places, width)
     for block in range(1, depth + 1):
         x = TransformerBlock(**settings, name=f"encoder{block}")(x, bias=hidden_places)
     memory = layers.LayerNormalization(epsilon=_EPSILON, name="encoder_norm")(x) if pre_norm else x
 
     x = SinusoidalPositions(name="target_positions")(embed(target))
-    x = layers.Dropout(dropout, name="target_dropout")(x)  # (batch, length, width)
+    x = Dropout(dropout, name="target_dropout")(x)  # (batch, length, width)
     for block in range(1, depth + 1):
         x, attention = TransformerBlock(**settings, causal=True, name=f"decoder{block}")(
             x, memory, memory_bias=hidden_places, return_weights=True
