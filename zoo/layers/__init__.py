@@ -9,6 +9,7 @@ from zoo.layers.attention_decoder import (
 from zoo.layers.batch_normalization import BatchNormalization
 from zoo.layers.conv2d import Conv2D
 from zoo.layers.convolution import conv, conv_bn, depthwise_bn, inverted_residual, normalized
+from zoo.layers.cross_entropy import token_hits, token_losses
 from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import SinusoidalPositions, TokenEmbedding
 from zoo.layers.gelu import Gelu
@@ -17,7 +18,6 @@ from zoo.layers.inputs import IMAGENET, raw_input
 from zoo.layers.local_response import LocalResponseNormalization
 from zoo.layers.logits import TokenLogits
 from zoo.layers.standardize import Standardize
-from zoo.layers.token_losses import token_hits, token_losses
 from zoo.layers.tokens import ClassToken, LearnedPositions
 from zoo.layers.transformer_block import TransformerBlock
 

@@ -48,7 +48,7 @@ def scores(inputs: Any, kernel: Any, of_rows: bool = False) -> Any:
     """
     if _is_low(inputs):
         flat = ops.reshape(inputs, (-1, inputs.shape[-1]))
-        product = _with_low_gradients(of_rows)(flat, ops.convert_to_tensor(kernel))
+        product = _with_low_gradients(of_rows)(flat, kernel)
         return ops.reshape(product, (*ops.shape(inputs)[:-1], product.shape[-1]))
     kernel = ops.transpose(kernel) if of_rows else kernel
     return ops.matmul(ops.cast(inputs, "float32"), kernel)
@@ -76,4 +76,5 @@ def _with_low_gradients(of_rows: bool) -> Callable[[Any, Any], Any]:
 
         return tf.matmul(tf.cast(inputs, kernel.dtype), kernel, transpose_b=of_rows), gradient
 
-    return product
+    # A variable itself would ask for its gradient in another way.
+    return lambda inputs, kernel: product(inputs, tf.convert_to_tensor(kernel))
