@@ -36,7 +36,8 @@ def needs() -> Callable[[str], None]:
         folder = os.environ.get("ZOO_DATA_DIR")
         if not folder:
             pytest.skip("ZOO_DATA_DIR is not set: the prepared data sets are not here")
-        places = (Path(folder) / name, Path(folder).parent / "images" / name)
+        above, own = Path(folder).parent, name.split("-")[0]  # multi30k-de-en lies in multi30k
+        places = (Path(folder) / name, above / "images" / name, above / "text" / own)
         if not any(place.is_dir() for place in places):
             pytest.skip(f"the data set {name!r} is not in ZOO_DATA_DIR")
 
@@ -91,6 +92,48 @@ def flats_run(flats: Path, tmp_path_factory: pytest.TempPathFactory) -> "Run":
         learning_rate=0.1,
     )
     return train(recipe, tmp_path_factory.mktemp("runs") / "flats")
+
+
+@pytest.fixture(scope="session")
+def sentence_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TSV file of short sentences in two languages, whose words are in another order."""
+    animals = {"hund": "dog", "kater": "cat", "vogel": "bird", "fisch": "fish", "bär": "bear"}
+    colours = {"rote": "red", "graue": "grey", "junge": "young", "alte": "old"}
+    verbs = {"läuft": "runs", "schläft": "sleeps", "spielt": "plays", "wartet": "waits"}
+    places = {"hier": "here", "heute": "today", "draußen": "outside"}
+    lines = [
+        f"{place} {verb} der {colour} {animal}.\tthe {colours[colour]} {animals[animal]} "
+        f"{verbs[verb]} {places[place]}."
+        for animal in animals
+        for colour in colours
+        for verb in verbs
+        for place in places
+    ]
+    path = tmp_path_factory.mktemp("text") / "pairs.tsv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def translation_run(sentence_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> "Run":
+    """A small transformer that has learned those pairs."""
+    from recipes import Recipe, train
+
+    recipe = Recipe(
+        model="transformer",
+        arguments={"width": 32, "depth": 1, "num_heads": 2, "dropout": 0.0},
+        data=str(sentence_pairs),
+        data_options={"task": "translation"},
+        tokenizer={"kind": "words", "min_frequency": 1},
+        epochs=25,
+        batch_size=16,
+        learning_rate=0.01,
+        schedule="inverse_sqrt",
+        warmup=0.1,
+        clip_norm=1.0,
+        label_smoothing=0.1,
+    )
+    return train(recipe, tmp_path_factory.mktemp("runs") / "translation")
 
 
 @pytest.fixture(scope="session")
