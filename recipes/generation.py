@@ -108,7 +108,8 @@ class Generator:
                 draws=draws,
             )
 
-        return tf.function(draw, reduce_retracing=True)
+        # Without autograph, which nothing here needs, an error comes out as it is.
+        return tf.function(draw, autograph=False, reduce_retracing=True)
 
 
 class _Text:

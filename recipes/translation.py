@@ -119,10 +119,8 @@ class Translator:
             answers = greedy(self.steps, source, length)
             return answers[:, None], tf.zeros((tf.shape(source)[0], 1))
 
-        return tf.function(
-            decode,
-            input_signature=[tf.TensorSpec((None, None), tf.int32)],
-        )
+        spec = tf.TensorSpec((None, None), tf.int32)
+        return tf.function(decode, [spec], autograph=False)
 
 
 def attention_of(

@@ -168,3 +168,37 @@ def test_rows_are_padded_or_cut() -> None:
     assert padded([[5, 6, 7], [8]]).tolist() == [[5, 6, 7], [8, 0, 0]]
     assert padded([[5, 6, 7], []], length=2).tolist() == [[5, 6], [0, 0]]
     assert padded([]).shape == (0, 0)
+
+
+def test_a_grown_vocabulary_keeps_every_number(tokenizer: Tokenizer) -> None:
+    texts = ["Zebras 🦓 graze"] * 2
+    grown, parts = tokenizer.grown(texts)
+    assert grown.vocabulary[: len(tokenizer)] == tokenizer.vocabulary
+    assert len(parts) == len(grown) - len(tokenizer) > 0
+    assert grown.unknown(texts[0]) == []
+    assert grown.decode(grown.encode(texts)) == texts
+    for numbers in parts:
+        assert numbers
+        assert max(numbers) < len(tokenizer)
+
+
+def test_a_vocabulary_grows_only_by_what_it_lacks_and_no_more_than_asked_for(
+    tokenizer: Tokenizer,
+) -> None:
+    grown, parts = tokenizer.grown([])
+    assert parts == []
+    assert grown.vocabulary == tokenizer.vocabulary
+    words = [f"{chr(0x4E00 + n)}{chr(0x4F00 + n)}" for n in range(100)]
+    _, parts = tokenizer.grown(words, most=7, min_frequency=1)
+    assert len(parts) == 7
+
+
+def test_a_word_in_parts_becomes_whole_and_is_made_of_them() -> None:
+    old = Tokenizer.train(["low lower lowest new newer"] * 3, "subwords", 40)
+    [pieces] = old.encode(["newest"])
+    assert len(pieces) > 1
+    new, parts = old.grown(["newest newest"])
+    [whole] = new.encode(["newest"])
+    assert len(whole) == 1
+    assert parts[whole[0] - len(old)] == pieces
+    assert new.encode(["lower"]) == old.encode(["lower"])

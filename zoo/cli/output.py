@@ -26,6 +26,11 @@ def emit(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
+def plain(line: str) -> None:
+    """Print a line as it is: Rich would make spaces of its tabs."""
+    sys.stdout.write(f"{line}\n")
+
+
 def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; columns of numbers are set to the right."""
     cells = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
@@ -58,6 +63,8 @@ def start_tensorflow() -> None:
             import tensorflow as tf
 
             tf.constant(0)
+            # Of functions that are traced several times: each is, for another model or length.
+            tf.get_logger().setLevel("ERROR")
         except BaseException:
             chatter.seek(0)
             os.write(saved, chatter.read())

@@ -84,7 +84,7 @@ def translate(
     for found in answers:
         for answer in found:
             score = f"{answer.score:.4f}\t" if nbest > 1 else ""
-            output.out.print(f"{score}{answer.text}")
+            output.plain(f"{score}{answer.text}")
 
 
 def generate(
@@ -121,7 +121,7 @@ def generate(
         output.emit([{"prompt": prompt, "text": text} for text in texts])
         return
     for text in texts:
-        output.out.print(f"{prompt}{text}")
+        output.plain(f"{prompt}{text}")
 
 
 def _lines(file: Path | None) -> list[str]:
