@@ -133,7 +133,7 @@ def _translation(pair: _Pair, texts: list[str], references: list[str] | None) ->
     likeliest, milliseconds = _answers(
         lambda sources: greedy(steps, sources, settings.max_length), ids
     )
-    expected = np.stack([likeliest, _answers(best, ids)[0]], axis=1)
+    expected = np.stack([likeliest, _answers(best, ids, timed=False)[0]], axis=1)
     # The tokens that the model is told before each of its own.
     told = np.insert(likeliest[:, :-1], 0, START, axis=1)
     told = told[:, : max(1, int((told != PADDING).sum(axis=1).max()))]
@@ -145,7 +145,7 @@ def _translation(pair: _Pair, texts: list[str], references: list[str] | None) ->
     inputs = {SIGNATURE: scored, "greedy": asked, "beam": asked}
     outputs, own_milliseconds = run(pair.folder, inputs, "greedy", pair.timeout)
     written = np.stack([outputs["greedy"]["answers"], outputs["beam"]["answers"][:, 0]], axis=1)
-    equal = (written == expected).all(axis=(1, 2))
+    equal = _same(pair, written, expected)
     if "text" in outputs["greedy"]:
         equal &= _texts(outputs["greedy"]["text"]) == np.array(target.decode(written[:, 0]))
     logits, real = _logits(pair, scored), told[:count] != PADDING
@@ -190,7 +190,7 @@ def _language_model(pair: _Pair, text: str) -> ParityReport:
     reference = _logits(pair, {"ids": told})[:, :window]
     return _report(
         pair,
-        (outputs["generate"]["answers"] == expected).all(axis=1),
+        _same(pair, outputs["generate"]["answers"], expected),
         reference,
         value,
         metric="cross_entropy",
@@ -223,12 +223,24 @@ def _report(
     )
 
 
-def _answers(function: Callable[[Any], Any], ids: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return what the Keras model writes, and the milliseconds of the first text alone."""
+def _same(pair: _Pair, written: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return of each text whether all its tokens are the same."""
+    if written.shape != expected.shape:
+        raise InputError(
+            f"{pair.folder} answers with {written.shape[1:]} tokens, the model with "
+            f"{expected.shape[1:]}: it did not come from this model."
+        )
+    return (written == expected).reshape(len(written), -1).all(axis=1)
+
+
+def _answers(
+    function: Callable[[Any], Any], ids: np.ndarray, timed: bool = True
+) -> tuple[np.ndarray, float]:
+    """Return what the Keras model writes, and, if `timed`, the milliseconds of the first text."""
     shape = tf.TensorSpec((None, ids.shape[1]), tf.int32)
     compiled = tf.function(function, input_signature=[shape], autograph=False)
     parts = [compiled(ids[start : start + BATCH]).numpy() for start in range(0, len(ids), BATCH)]
-    seconds = median_seconds(lambda: compiled(ids[:1]).numpy())
+    seconds = median_seconds(lambda: compiled(ids[:1]).numpy()) if timed else 0.0
     return np.concatenate(parts), seconds * 1e3
 
 
