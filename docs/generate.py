@@ -28,7 +28,11 @@ COMMANDS = {
     "list": ["list", "*mnist*", "--pretrained"],
     "predict": ["predict", "lenet5-mnist", "docs/seven.png"],
     "quickstart": ["quickstart"],
-}
+    "translate": [
+        "translate", "transformer-multi30k-de-en", "Ein Hund läuft im Schnee.", "--nbest", "3"
+    ],
+    "generate": ["generate", "gpt-shakespeare", "--prompt", "ROMEO:", "--length", "200"],
+}  # fmt: skip
 
 
 def pretrained() -> str:
@@ -41,7 +45,7 @@ def pretrained() -> str:
     for name in zoo.list_models(pretrained=True):
         card = zoo.card(name)
         metric, reference = card.metric(), card.reference
-        if metric is None:  # trained by others, and measured by nobody here
+        if metric is None or card.tokenizers:  # measured by nobody here; or in another table
             continue
         published = ""
         if reference:
@@ -68,6 +72,39 @@ def pretrained() -> str:
         f"- {caveat} ({', '.join(f'`{n}`' for n in names)})" for caveat, names in caveats.items()
     ]
     return "\n".join([*rows, "", "What to know of the data behind these figures:", "", *notes])
+
+
+def texts() -> str:
+    """Return the table of the packaged models that read text."""
+    rows = [
+        "| model | parameters, bytes | learned from | test figures | published | "
+        "LiteRT, int8 weights |",
+        "|---|---|---|---|---|---|",
+    ]
+    signatures: dict[str, str] = {}
+    for name in zoo.list_models(pretrained=True):
+        card = zoo.card(name)
+        if not card.tokenizers:
+            continue
+        shown = [m for m in card.metrics if m.split == "test"][:4]
+        values = ", ".join(f"{m.name} {figure(m.name, m.value)}" for m in shown)
+        own = card.metric("cross_entropy", "validation")
+        if card.task == "language_modeling" and own:
+            values += f"; of validation {figure(own.name, own.value)}"
+        signatures |= {m.name: m.signature for m in card.metrics if m.signature}
+        [small] = [r for r in card.exports if r.quantization == "dynamic"]
+        reference = card.reference
+        published = ""
+        if reference:
+            published = f"{figure(reference.metric, reference.value)} ({reference.source})"
+        rows.append(
+            f"| `{name}` | {size(card.parameters.trainable)}, {size(card.weights.bytes)} | "
+            f"{card.dataset.source} | {values} | {published} | {size(small.bytes)} bytes, "
+            f"{small.metric} {figure(small.metric, small.value)} "
+            f"({figure(small.metric, small.reference)} in Keras), {small.milliseconds:.1f} ms |"
+        )
+    notes = [f"- {metric}: `{signature}`" for metric, signature in signatures.items()]
+    return "\n".join([*rows, "", *notes])
 
 
 def architectures() -> str:
@@ -157,7 +194,7 @@ def learning_curve() -> str:
 
 def tour(name: str) -> str:
     """Return a command of the tour with what it printed when it was last run."""
-    words = " ".join(f'"{w}"' if "*" in w else w for w in COMMANDS[name])
+    words = " ".join(f'"{w}"' if "*" in w or " " in w else w for w in COMMANDS[name])
     output = (TOUR / f"{name}.txt").read_text().rstrip()
     return f"```console\n$ zoo {words}\n{output}\n```"
 
@@ -184,6 +221,7 @@ def take_the_tour() -> None:
 TABLES = {
     "pretrained": pretrained,
     "published": published,
+    "texts": texts,
     "architectures": architectures,
     "speed": speed,
     "imbalance": imbalance,

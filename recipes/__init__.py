@@ -3,19 +3,23 @@
 from recipes.data import Splits, load_data
 from recipes.evaluation import evaluate
 from recipes.finetuning import finetune
+from recipes.generation import Generator
 from recipes.inputs import data_for
 from recipes.learning_rate import LearningRates, lr_find
 from recipes.pretrained import RECIPES
 from recipes.recipe import Recipe
 from recipes.run import Run
 from recipes.supervised import train
+from recipes.translation import Translator
 
 __all__ = [
     "RECIPES",
+    "Generator",
     "LearningRates",
     "Recipe",
     "Run",
     "Splits",
+    "Translator",
     "data_for",
     "evaluate",
     "finetune",

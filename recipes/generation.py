@@ -33,7 +33,7 @@ class Generator:
 
     Example:
         >>> import zoo
-        >>> from recipes.generation import Generator
+        >>> from recipes import Generator
         >>> name = "lstm-shakespeare"
         >>> generator = Generator(zoo.load(name), zoo.load_tokenizers(name))
         >>> [text] = generator("ROMEO:", length=20, temperature=0)

@@ -50,7 +50,7 @@ class Translator:
 
     Example:
         >>> import zoo
-        >>> from recipes.translation import Translator
+        >>> from recipes import Translator
         >>> name = "gru_attention-multi30k-de-en"
         >>> translator = Translator(zoo.load(name), zoo.load_tokenizers(name))
         >>> [[best]] = translator(["Ein Hund läuft."])

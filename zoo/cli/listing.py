@@ -84,6 +84,8 @@ def show(
         ("metric", "split", "value", "examples"),
         [(m.name, m.split, output.figure(m.name, m.value), m.examples) for m in card.metrics],
     )
+    for line in dict.fromkeys(f"{m.name}: {m.signature}" for m in card.metrics if m.signature):
+        output.out.print(line)
     if card.exports:
         output.table("exports", output.PARITY, map(output.parity_row, card.exports))
 
@@ -117,6 +119,7 @@ def _facts(card: cards.Card) -> list[tuple[str, str]]:
         ("input", f"{card.input.name}: {card.input.dtype} {shape}; {card.input.preprocessing}"),
         ("features", ", ".join(card.input.features)),
         ("labels", _short(card.labels)),
+        ("vocabulary", ", ".join(f"{k} {v.file}" for k, v in card.tokenizers.items())),
         ("parameters", f"{card.parameters.trainable:,} + {card.parameters.non_trainable:,} fixed"),
         ("weights", f"{card.weights.file}, {size}"),
         ("address", card.weights.url or ""),
