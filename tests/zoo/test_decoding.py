@@ -103,6 +103,19 @@ def test_greedy_and_beam_search_are_those_of_a_plain_loop(case: str) -> None:
         np.testing.assert_allclose(scores[row], [score for _, score in expected], atol=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(None, None), SOURCE.shape])
+def test_a_single_block_says_the_same_in_a_graph(shape: tuple[int | None, ...]) -> None:
+    steps = steps_of(decided("transformer", depth=1))
+
+    def decode(source: Any) -> Any:
+        return greedy(steps, source, LONGEST), beam(steps, source, LONGEST, WIDTH)[0]
+
+    signature = [tf.TensorSpec(shape, "int32")]
+    compiled = tf.function(decode, input_signature=signature, autograph=False)
+    for graph, eager in zip(compiled(SOURCE), decode(SOURCE), strict=True):
+        np.testing.assert_array_equal(graph, eager)
+
+
 @pytest.mark.parametrize("name", ["transformer", "gru_attention", "gpt"])
 def test_a_beam_of_one_is_greedy(name: str) -> None:
     steps = steps_of(decided(name))

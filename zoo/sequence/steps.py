@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from zoo.errors import InputError
-from zoo.layers import AttentionDecoder, TransformerBlock, padding_bias, places_bias
+from zoo.layers import AttentionDecoder, TransformerBlock, places_bias
 
 State = Any  # nested tuples of tensors, the batch first: what changes from place to place
 Constants = Any  # the same: what all hypotheses about one source share
@@ -121,13 +121,18 @@ class TransformerSteps(_Attentive):
         memory = self.encoder(source, training=False)
         caches = tuple(block.memory_attention.keys_and_values(memory) for block in self.blocks)
         state = _empty_caches(self.blocks, ops.shape(source)[0], length)
-        return state, (caches, padding_bias(source))
+        return state, (caches, places_bias(source))
 
     def look(
         self, ids: Any, place: Any, state: State, constants: Constants
     ) -> tuple[Any, State, Any]:
         """Read a token, and also return the last block's attention `(batch, num_heads, places)`."""
         memories, bias = constants
+        # The axes are added here, and not in `start`: where TensorFlow fuses attention on a CPU
+        # (grappler's remapper, for oneDNN), it takes output 0 of the operation that a bias of four
+        # axes comes from. What `start` made would come from output 1 of the loop's Switch, and the
+        # loop would answer with nothing.
+        bias = ops.expand_dims(ops.expand_dims(bias, 1), 1)
         x = self.positions(self.embed(ops.expand_dims(ids, 1)), start=place)
         caches: list[Any] = []
         weights: Any = None
