@@ -125,6 +125,10 @@ def evaluate(
     if bool(tokenizers) != data.holds_text:
         what = "no text" if tokenizers else "text, and the model reads none that it could"
         raise InputError(f"{data.source!r} holds {what}: it does not fit {network.name!r}.")
+    if tokenizers and card and data.task != card.task:
+        raise InputError(
+            f"{card.name!r} is for {card.task}; {data.source!r} is text for {data.task}."
+        )
     if not tokenizers and not takes(network, data.shape):
         raise InputError(
             f"the model takes inputs of shape {network.input_shape[1:]}; {data.source!r} holds "

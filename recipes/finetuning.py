@@ -3,6 +3,7 @@
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,10 +14,16 @@ from recipes.evaluation import measure
 from recipes.inputs import data_for, data_options_for
 from recipes.recipe import TOKENS, Recipe
 from recipes.run import Run
-from recipes.supervised import builder_arguments, continue_run, seed_everything
+from recipes.supervised import (
+    builder_arguments,
+    check_length,
+    continue_run,
+    seed_everything,
+)
 from recipes.vocabulary import vocabulary_sizes, with_grown_vocabulary
 from zoo import cards, registry, surgery, weights
 from zoo.errors import InputError
+from zoo.files import refuse_taken
 from zoo.models import load, load_tokenizers
 from zoo.tokenizer import Tokenizer
 
@@ -91,6 +98,9 @@ def finetune(
     card = None
     if not isinstance(model, keras.Model):
         card = cards.read(weights.model_folder(model) / cards.FILE)
+    refuse_taken(Path(out))
+    if card and card.tokenizers:
+        settings.setdefault("max_length", card.recipe["max_length"])
     recipe = Recipe(
         model=model.name if isinstance(model, keras.Model) else str(model),
         data=data.source if isinstance(data, Splits) else str(data),
@@ -177,8 +187,14 @@ def _begin(
 ) -> Run:
     """Make the copy that learns, and the run, and train it."""
     if data.task in TOKENS:
+        if recipe.strategy == "frozen":
+            raise InputError(
+                "a model that says what comes next has no head of its own that could learn alone: "
+                "take another strategy than 'frozen'."
+            )
         recipe = msgspec.structs.replace(recipe, head_epochs=0)
     learner, data, task = _learner(recipe, source, card, data)
+    check_length(recipe, learner)
     architecture = card.architecture if card else ""
     arguments: dict[str, Any] = {}
     if card and architecture:
@@ -202,6 +218,7 @@ def _learner(
             f"{recipe.model!r} takes the features {_short(card.input.features)}; {data.source!r} "
             f"has {_short(data.features)}. Read the table for this model: recipes.data_for."
         )
+    data = data.limited(recipe.examples)
     if data.holds_text:
         source, data = _reading(recipe, source, card, data)
     task = "reconstruction" if card and card.task == "reconstruction" else data.task
@@ -215,7 +232,6 @@ def _learner(
         data = data.relabelled([*known, *(label for label in data.labels if label not in known)])
     elif set(known) == set(data.labels):
         data = data.relabelled(known)
-    data = data.limited(recipe.examples)
     seed_everything(recipe.seed)
     return _fitted(source, data, task, known, recipe.keep_classes), data, task
 

@@ -51,26 +51,32 @@ def finish(run: Run, model: keras.Model, data: Splits) -> Run:
         for name in COMPARED.get(config.task, ())
         if name in config.before
     }
-    metrics["test"] |= before | _on_known_data(run, model, data)
+    known, known_examples = _on_known_data(run, model, data)
+    metrics["test"] |= before | known
+    examples = {name: dict.fromkeys(values, len(splits[name])) for name, values in metrics.items()}
+    examples["test"] |= dict.fromkeys(known, known_examples)
     run.write_metrics(metrics)
     path = run.path / "model.keras"
     with whole_file(path) as temporary:
         model.save(temporary)
-    cards.write(_card(run, model, state, metrics, splits), run.path / cards.FILE)
+    cards.write(_card(run, model, state, metrics, examples), run.path / cards.FILE)
     return run
 
 
-def _on_known_data(run: Run, model: keras.Model, data: Splits) -> dict[str, float]:
-    """Return a fine-tuned model's figures on the test split that its source was measured on."""
+def _on_known_data(run: Run, model: keras.Model, data: Splits) -> tuple[dict[str, float], int]:
+    """Return a fine-tuned model's figures on its source's test split, and that split's size."""
     name = run.config.known_data
     if name not in SOURCES:
-        return {}
+        return {}, 0
     try:
         known = load_data(name)
-    except InputError:  # it is not on this machine
-        return {}
+        if run.config.labels:
+            known = known.relabelled(run.config.labels)
+    except InputError:  # it is not on this machine, or has other classes
+        return {}, 0
     found = measure(model, known.test, run.config.task, tokenizers=data.tokenizers)
-    return {f"{metric} ({name})": found[metric] for metric in COMPARED[run.config.task]}
+    figures = {f"{metric} ({name})": found[metric] for metric in COMPARED[run.config.task]}
+    return figures, len(known.test)
 
 
 def _answers(model: keras.Model, data: Splits, split: Examples) -> np.ndarray:
@@ -85,7 +91,7 @@ def _card(
     model: keras.Model,
     state: State,
     metrics: dict[str, dict[str, float]],
-    splits: dict[str, Examples],
+    examples: dict[str, dict[str, int]],
 ) -> cards.Card:
     config, path = run.config, run.path / "model.keras"
     main = MAIN_METRIC[config.task]
@@ -124,7 +130,7 @@ def _card(
                 name=name,
                 split=split,
                 value=value,
-                examples=len(splits[split]),
+                examples=examples[split][name],
                 signature=signature_of(name),
             )
             for split, values in metrics.items()

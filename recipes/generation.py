@@ -72,8 +72,11 @@ class Generator:
         Returns:
             What comes behind the prompt, once for each text.
         """
-        if length < 1 or count < 1:
-            raise InputError(f"length and count are at least 1, not {length} and {count}.")
+        if length < 1 or count < 1 or seed < 0:
+            raise InputError(
+                f"length and count are at least 1, and seed at least 0: not {length}, {count} and "
+                f"{seed}."
+            )
         [row] = self.tokenizer.encode([prompt])
         texts = np.tile(np.array(row, "int32"), (count, 1))
         wanted = len(row) + length
@@ -88,14 +91,16 @@ class Generator:
             chance = np.random.default_rng([seed, texts.shape[1]]).random((count, room))
             answers = np.asarray(draw(kept, chance.astype("float32")))
             texts = np.concatenate([texts, answers[:, kept.shape[1] :]], axis=1)
-        written = texts[:, len(row) : wanted]
-        return self.tokenizer.decode(written)
+        # Decoded as a whole: of words, the first would lose the space before it.
+        [head] = self.tokenizer.decode([row])
+        return [text[len(head) :] for text in self.tokenizer.decode(texts[:, :wanted])]
 
     def _compiled(self, length: int, temperature: float, top_k: int, top_p: float) -> Any:
         """Return prompts and draws -> texts `(batch, length)`, the prompts included."""
 
         def draw(prompt: tf.Tensor, draws: tf.Tensor) -> Any:
-            given = prompt if prompt.shape[1] != 0 else None
+            # One place of padding: a prompt of no tokens is one, too.
+            given = tf.pad(prompt, [[0, 0], [0, 1]])
             return sample(
                 self.steps,
                 prompt,
@@ -108,8 +113,9 @@ class Generator:
                 draws=draws,
             )
 
+        ids, chance = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, length))
         # Without autograph, which nothing here needs, an error comes out as it is.
-        return tf.function(draw, autograph=False, reduce_retracing=True)
+        return tf.function(draw, [ids, chance], autograph=False)
 
 
 class _Text:

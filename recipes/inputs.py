@@ -55,7 +55,10 @@ def data_for(
             source, options = own, {**card.recipe.get("data_options", {}), **options}
     if source is None:
         raise InputError("name the data: this model has no card that says what it was trained on.")
-    return load_data(source, **data_options_for(model, **options), encoder=encoder)
+    wanted = data_options_for(model, **options)
+    if isinstance(source, str) and source in SOURCES:  # it has no columns that could be named
+        wanted = {k: v for k, v in wanted.items() if k in options or k not in ("target", "text")}
+    return load_data(source, **wanted, encoder=encoder)
 
 
 def text_options(task: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -189,6 +189,11 @@ class Recipe(Frozen, frozen=True):
         ):
             if asked and not self.fine_tuning:
                 raise InputError(f"{what} for fine-tuning, and this recipe trains from nothing.")
+        if self.tokenizer and self.fine_tuning:
+            raise InputError(
+                "a tokenizer is for training from nothing: fine-tuning keeps the model's own, and "
+                "adds to it."
+            )
         if self.stage_factor and not 1 <= self.stage_factor < math.inf:
             raise InputError(f"stage_factor must be at least 1, not {self.stage_factor}.")
         if self.stage_factor and self.strategy == "frozen":

@@ -3,6 +3,7 @@
 import inspect
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from recipes.losses import token_accuracy
 from recipes.phases import Phase, phases, thaw
 from recipes.recipe import LOSSES, Recipe, optimizer, smoothed_loss
 from recipes.run import Run, State
+from recipes.text_evaluation import positions_of
 from recipes.vocabulary import carries_state, vocabulary_sizes, with_vocabulary
 from zoo import registry, surgery
 from zoo.catalog import NAMES
@@ -79,6 +81,7 @@ def train(
     data = data or data_of(recipe)
     data = prepared(recipe, data)
     model, task, arguments = fresh_model(recipe, data)
+    check_length(recipe, model)
     run = Run.create(out, recipe, model, data, task, recipe.model, arguments)
     return continue_run(run, data, callbacks)
 
@@ -115,7 +118,7 @@ def continue_run(
         if state.epoch < phase.epochs.stop:
             try:
                 _fit(model, stages, run, scaled, phase, state, callbacks)
-            except CheckFailed:
+            except (CheckFailed, InputError, ValueError):
                 run.discard_if_empty()
                 raise
     model = run.load_initial()
@@ -128,6 +131,20 @@ def prepared(recipe: Recipe, data: Splits) -> Splits:
     """Return the data that a fresh model learns from: of text, with a vocabulary."""
     data = data.limited(recipe.examples)
     return with_vocabulary(recipe, data) if data.holds_text else data
+
+
+def check_length(recipe: Recipe, model: keras.Model) -> None:
+    """Refuse a recipe whose texts are longer than the model has positions.
+
+    Raises:
+        InputError: says how many it has.
+    """
+    most = positions_of(model)
+    if most and recipe.max_length > most:
+        raise InputError(
+            f"{model.name!r} has {most} positions: max_length is at most that, not "
+            f"{recipe.max_length}."
+        )
 
 
 def goes_on(architecture: str, data: Splits) -> bool:
@@ -245,8 +262,18 @@ def _accuracy() -> keras.metrics.Metric:
     return keras.metrics.MeanMetricWrapper(token_accuracy, name="accuracy")
 
 
-def recipe_batches(recipe: Recipe, data: Splits, task: str, epochs: range) -> Batches:
-    """Return the shuffled, augmented and weighted batches that a recipe trains on."""
+def recipe_batches(
+    recipe: Recipe, data: Splits, task: str, epochs: range, carried: bool = False
+) -> Batches:
+    """Return the shuffled, augmented and weighted batches that a recipe trains on.
+
+    Args:
+        recipe: the recipe.
+        data: what it learns from.
+        task: of the model.
+        epochs: numbers of the epochs.
+        carried: of one long text: a batch goes on where the one before it ended.
+    """
     classes = len(data.labels)
     weighted = recipe.class_weights and task == "classification"
     weights = balanced_weights(data.train.targets, classes) if weighted else None
@@ -257,7 +284,7 @@ def recipe_batches(recipe: Recipe, data: Splits, task: str, epochs: range) -> Ba
             recipe.max_length,
             epochs,
             recipe.seed,
-            carried=goes_on(recipe.model, data),
+            carried=carried,
             class_weights=weights,
         )
     training = training_batches(
@@ -327,6 +354,9 @@ def _arguments(recipe: Recipe, data: Splits, task: str) -> dict[str, Any]:
     found = builder_arguments(recipe.model, data.shape, task, len(data.labels))
     if data.tokenizers:
         found |= vocabulary_sizes(recipe.model, data.tokenizers)
+        builder = registry.builder(registry.architecture(recipe.model))
+        if "max_length" in inspect.signature(builder).parameters:
+            found["max_length"] = recipe.max_length  # no position is left untrained
     row = registry.architecture(recipe.model)
     if task == "regression" and row.task != task and "classifier_activation" not in found:
         raise InputError(
@@ -387,7 +417,14 @@ def _fit(
     if recipe.fine_tuning:
         shares = thaw(model, stages, phase.thawed, factor, recipe.train_normalization)
     epochs = range(max(phase.epochs.start, state.epoch), phase.epochs.stop)
-    feed = recipe_batches(recipe, data, task, epochs)
+    carried = goes_on(run.config.architecture, data)
+    feed = recipe_batches(recipe, data, task, epochs, carried)
+    if feed.left_out:
+        warnings.warn(
+            f"{feed.left_out:,} of {len(data.train):,} pairs have more than {recipe.max_length} "
+            "tokens (max_length) and are not learned from.",
+            stacklevel=2,
+        )
     total = feed.steps * len(phase.epochs)
     own = optimizer(
         recipe, phase.learning_rate, phase.schedule, total, shares if factor != 1 else ()

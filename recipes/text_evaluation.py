@@ -23,7 +23,7 @@ COMPARED = {
 }
 BEAM = 5  # of the figure "bleu"
 _AT_ONCE = 32
-_RECURRENT_WINDOW = 1 << 14  # tokens that a model without positions reads in one go
+_RECURRENT_WINDOW = 1 << 12  # tokens that a model without positions reads in one go
 _BLEU, _CHRF = sacrebleu.BLEU(), sacrebleu.CHRF()
 
 
@@ -82,7 +82,8 @@ def measure_text(
     if task == "language_modeling":
         [tokenizer] = tokenizers.values()
         ids = text_ids(tokenizer, examples)
-        length = min(positions_of(model) or _RECURRENT_WINDOW, len(ids))
+        count = -(-len(ids) // (positions_of(model) or _RECURRENT_WINDOW))
+        length = len(ids) // count  # windows of one size, and fewer tokens left than there are
         inputs, labels = separate_windows(ids, length)
         return _of_tokens(model, [(x[None], y[None]) for x, y in zip(inputs, labels, strict=True)])
     source, target = pair_rows(examples, tokenizers)

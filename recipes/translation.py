@@ -14,8 +14,8 @@ from zoo.sequence.decoding import beam as beam_search
 from zoo.sequence.decoding import greedy
 from zoo.sequence.steps import steps_of
 from zoo.special_tokens import END, PADDING, START
-from zoo.texts import read
-from zoo.tokenizer import Tokenizer
+from zoo.texts import framed, read
+from zoo.tokenizer import Tokenizer, padded
 
 _AT_ONCE = 32  # sentences
 _ROUND = 64  # lengths of answers are rounded up to a multiple, so that few graphs are traced
@@ -89,12 +89,13 @@ class Translator:
             raise InputError(
                 f"nbest lies between 1 and the width of the beam, {beam}: not {nbest}."
             )
-        rows = self.tokenizers["source"].encode(texts)
+        rows = framed(self.tokenizers["source"], texts, "source")
         answers: list[list[Translation]] = [[Translation("", 0.0, ())] for _ in texts]
-        order = [i for i in np.argsort([len(row) for row in rows], kind="stable") if rows[i]]
+        lengths = [len(row) for row in rows]  # an empty sentence is its end token
+        order = [i for i in np.argsort(lengths, kind="stable") if lengths[i] > 1]
         for start in range(0, len(order), _AT_ONCE):
             part = order[start : start + _AT_ONCE]
-            source = read(self.tokenizers["source"], [texts[i] for i in part], "source")
+            source = padded([rows[i] for i in part])
             length = self.max_length or 2 * source.shape[1] + 16
             length = -(-length // _ROUND) * _ROUND if self.max_length is None else length
             decode = self._decoder(beam, length, float(length_penalty))

@@ -121,7 +121,7 @@ def translation_run(sentence_pairs: Path, tmp_path_factory: pytest.TempPathFacto
 
     recipe = Recipe(
         model="transformer",
-        arguments={"width": 32, "depth": 2, "num_heads": 2, "dropout": 0.0},
+        arguments={"width": 32, "depth": 1, "num_heads": 2, "dropout": 0.0},
         data=str(sentence_pairs),
         data_options={"task": "translation"},
         tokenizer={"kind": "words", "min_frequency": 1},

@@ -134,6 +134,13 @@ def test_a_text_longer_than_the_positions_is_written_in_stretches() -> None:
     assert len(text) == 100
     assert set(text) <= set("abcdefgh ")
     assert len(generator("abcdefgh " * 10, length=5)[0]) == 5
+    assert len(generator("", length=40)[0]) == 40
+    words = Tokenizer.train(["the king said hello"], "words", min_frequency=1)
+    model = zoo.build("lstm_language_model", vocabulary_size=len(words), units=[8])
+    [text] = Generator(model, {"ids": words})("the king", length=2)
+    assert text.startswith(" ")
+    with pytest.raises(zoo.InputError, match="half a character"):
+        generator("caf\udce9", length=2)
 
 
 def test_texts_are_classified_from_the_command_line_files_and_tables(
@@ -145,6 +152,8 @@ def test_texts_are_classified_from_the_command_line_files_and_tables(
     model = "lstm-polarity"
     rows = answer("predict", model, good, bad, str(tmp_path / "t.txt"))
     assert [row["classes"][0]["label"] for row in rows] == ["positive", "negative"] * 2
+    long = f"{good} {'very ' * 100}🐶"
+    assert answer("predict", model, long)[0]["input"] == long
     table = answer("predict", model, str(tmp_path / "t.csv"), "--text", "words")
     assert [row["classes"] for row in table] == [row["classes"] for row in rows[2:]]
     assert [row["input"].split(", ")[1] for row in table] == ["line 2", "line 3"]

@@ -165,12 +165,15 @@ class ParityReport(Frozen, frozen=True):
         largest_difference: largest absolute difference of the outputs; where the largest output is
             above 1 (a regression), as a share of it.
         mean_difference: mean of the same.
-        agreement: share of samples with the same decision (class), between 0 and 1; for outputs
-            that are no classes, the coefficient of determination of one against the other.
-        metric: name of the task's metric: "accuracy" or "r2".
+        agreement: share of samples with the same decision (class), between 0 and 1; of texts that
+            are written, share of those all of whose tokens are the same; for outputs that are no
+            classes, the coefficient of determination of one against the other.
+        metric: name of the task's metric: "accuracy", "r2", "bleu" (0 … 100, of greedy answers) or
+            "cross_entropy" (nats per token, less is better).
         reference: that metric of the Keras model, or `None` without targets.
         value: that metric of the artifact, or `None` without targets.
-        milliseconds: median time of one sample alone, in the artifact.
+        milliseconds: median time of one sample alone, in the artifact; of a model that writes, of
+            a whole answer.
         reference_milliseconds: the same through `tf.function` of the Keras model, in the same run.
     """
 

@@ -86,8 +86,9 @@ def _built_with(arguments: dict[str, Any], model: "keras.Model", card: cards.Car
     if [w.shape for w in result.weights] != [v.shape for v in values]:
         raise InputError(f"the weights of {card.name!r} do not fit a model with {words}.")
     result.set_weights(values)
-    shape = model.input_shape[1:]
-    if "input_shape" not in arguments and result.input_shape[1:] != shape:
+    shape = model.inputs[0].shape[1:]
+    resized = len(shape) == 3 and result.inputs[0].shape[1:] != shape
+    if "input_shape" not in arguments and resized:
         from zoo.surgery import with_input_shape
 
         return with_input_shape(result, shape)  # a run's model resizes its pictures

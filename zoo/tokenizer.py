@@ -16,8 +16,11 @@ from zoo.files import whole_file
 from zoo.special_tokens import END, PADDING, SPECIAL, START, UNKNOWN
 
 KINDS = ("words", "subwords", "characters")
+_WHITE, _ANY = r"\s+", r"[\s\S]"
 _SPACE = "▁"  # stands for the space before a word, so that decoding puts it back
 MOST_BYTES = 32 << 20  # of a tokenizer's file
+MOST_TOKENS = 1 << 20
+_ROUNDS = 3  # in which words that are in parts become whole: one can undo what another needs
 
 
 class Tokenizer:
@@ -48,8 +51,9 @@ class Tokenizer:
             raise InputError(f"a vocabulary begins with {', '.join(SPECIAL)}, not with {found}.")
         if sorted(inner.get_vocab().values()) != list(range(len(self))):
             raise InputError("the numbers of a vocabulary's tokens have gaps.")
-        if inner.normalizer is None or inner.decoder is None:
+        if None in (inner.normalizer, inner.pre_tokenizer, inner.decoder):
             raise InputError("a tokenizer has a normalizer and a decoder, and this one has not.")
+        _refuse_foreign(json.loads(inner.to_str()))
         inner.encode_special_tokens = True
         inner.no_truncation()
         inner.no_padding()
@@ -73,10 +77,16 @@ class Tokenizer:
             lowercase: whether capitals are read as small letters.
 
         Raises:
-            InputError: there is no such kind.
+            InputError: there is no such kind, or a number out of its range.
         """
         if kind not in KINDS:
             raise InputError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+        whole = isinstance(vocabulary_size, int) and isinstance(min_frequency, int)
+        if not whole or not len(SPECIAL) < vocabulary_size <= MOST_TOKENS or min_frequency < 1:
+            raise InputError(
+                f"vocabulary_size lies between {len(SPECIAL)} and {MOST_TOKENS:,}, and "
+                f"min_frequency is at least 1: not {vocabulary_size!r} and {min_frequency!r}."
+            )
         settings: dict[str, Any] = {
             "vocab_size": vocabulary_size,
             "min_frequency": min_frequency,
@@ -94,10 +104,10 @@ class Tokenizer:
         if lowercase:
             steps.append(normalizers.Lowercase())
         if kind != "characters":
-            steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+            steps += [normalizers.Replace(Regex(_WHITE), " "), normalizers.Strip()]
         inner.normalizer = normalizers.Sequence(steps)
         if kind == "characters":
-            inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+            inner.pre_tokenizer = pre_tokenizers.Split(Regex(_ANY), "isolated")
             inner.decoder = decoders.Fuse()
         else:
             inner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -158,14 +168,13 @@ class Tokenizer:
         for token in frequent if words else strange:
             if len(added) < most:
                 add(token)
-        if subwords:
-            known = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(state)))
+        for _ in range(_ROUNDS if subwords else 0):
+            known = tokenizers.Tokenizer.from_str(json.dumps(state))
             for piece in frequent:
-                parts = [token.value for token in known.inner.model.tokenize(piece)]
-                if len(added) + len(parts) - 1 > most:
+                whole, *rest = [token.value for token in known.model.tokenize(piece)]
+                if len(added) + len(rest) > most:
                     break
-                whole = parts[0]
-                for part in parts[1:]:
+                for part in rest:  # what comes out on the way is a token, too
                     state["model"]["merges"].append([whole, part])
                     whole += part
                     add(whole)
@@ -206,8 +215,13 @@ class Tokenizer:
         return self.inner.get_vocab_size()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the numbers of each text's tokens."""
-        return [row.ids for row in self.inner.encode_batch(list(texts), add_special_tokens=False)]
+        """Return the numbers of each text's tokens.
+
+        Raises:
+            InputError: a text holds half a character, as bytes in another encoding become.
+        """
+        rows = self.inner.encode_batch(list(map(_whole, texts)), add_special_tokens=False)
+        return [row.ids for row in rows]
 
     def decode(self, ids: Iterable[Iterable[int]]) -> list[str]:
         """Return the texts of some tokens: up to the end token, without start and padding.
@@ -239,10 +253,43 @@ class Tokenizer:
 
     def unknown(self, text: str) -> list[str]:
         """Return the parts of a text that are not in the vocabulary, in order, as it is read."""
-        text = self.inner.normalizer.normalize_str(text)
+        text = self.inner.normalizer.normalize_str(_whole(text))
         row = self.inner.encode(text, add_special_tokens=False)
         places = zip(row.ids, row.offsets, strict=True)
         return [text[slice(*place)].strip() or " " for n, place in places if n == UNKNOWN]
+
+
+def _whole(text: str) -> str:
+    """Return a text, unless it holds half a character: the library raises what tells nothing."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError("the text holds half a character: is it in UTF-8?") from None
+    return text
+
+
+def _refuse_foreign(state: dict[str, Any]) -> None:
+    """Refuse a tokenizer of parts that `Tokenizer.train` does not make.
+
+    A pattern of somebody else's could take a year for a text of a line.
+
+    Raises:
+        InputError: it has such a part.
+    """
+    if state["model"].get("unk_token") != SPECIAL[UNKNOWN]:
+        raise InputError(f"a tokenizer's unknown token is {SPECIAL[UNKNOWN]}, and not this one's.")
+
+    def patterns(part: Any) -> set[str]:
+        if isinstance(part, list):
+            return set().union(*map(patterns, part))
+        if not isinstance(part, dict):
+            return set()
+        own = {part["Regex"]} if isinstance(part.get("Regex"), str) else set()
+        return own.union(*map(patterns, part.values()))
+
+    found = patterns([state["normalizer"], state["pre_tokenizer"], state["decoder"]])
+    if strange := found - {_WHITE, _ANY}:
+        raise InputError(f"the tokenizer has a pattern that is not the zoo's: {min(strange)!r}.")
 
 
 def padded(rows: Sequence[Sequence[int]], length: int | None = None) -> np.ndarray:

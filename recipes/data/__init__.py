@@ -94,11 +94,13 @@ def load_data(
     elif not path.is_file():
         raise unknown(str(source), SOURCES, "file, folder or data set")
     elif task == "translation" and kind in SUFFIXES:
+        if target or drop or text:
+            raise InputError("a file of sentence pairs has no columns with names: leave them out.")
         data = sentence_pairs(path, strict)
     elif kind in {".txt", ".txt.gz"}:
         data = long_text(path)
     elif text is not None and kind in {".csv", ".tsv", ".tsv.gz"}:
-        data = text_table(path, target, text, strict)
+        data = text_table(path, target, text, drop, strict)
     elif kind in {".csv", ".tsv"}:
         data = table(path, target, task, drop, strict, encoder=encoder)
     else:

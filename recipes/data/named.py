@@ -92,7 +92,7 @@ def _multi30k(name: str, download: bool, shape: Sequence[int] | None, strict: bo
     folder, languages = _text_folder("multi30k"), name.split("-")[1:]
 
     def read(split: str) -> Examples:
-        texts = [read_text(folder / f"{split}.{x}").strip().split("\n") for x in languages]
+        texts = [read_text(folder / f"{split}.{x}").strip("\n").split("\n") for x in languages]
         return Examples(*(np.array([line.strip() for line in lines]) for lines in texts))
 
     return _of_text(name, [read(split) for split in ("train", "val", "test")], "translation")

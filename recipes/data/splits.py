@@ -32,6 +32,14 @@ class Examples:
     inputs: np.ndarray
     targets: np.ndarray
 
+    def __post_init__(self) -> None:
+        """Refuse inputs and targets that do not belong together."""
+        if len(self.inputs) != len(self.targets):
+            raise InputError(
+                f"there are {len(self.inputs)} inputs and {len(self.targets)} targets: the data is "
+                "damaged."
+            )
+
     def __len__(self) -> int:
         return len(self.inputs)
 

@@ -263,8 +263,8 @@ def by_length(
 ) -> np.ndarray:
     """Return examples in an order of chance in which neighbours have like lengths.
 
-    The examples are shuffled, and pools of some fifty batches sorted by length: first by the first
-    of the lengths, and among equals by the second.
+    The examples are shuffled, and pools of some hundred batches sorted by length: by the first of
+    the lengths, and among equals by the second.
 
     Args:
         fits: int64, numbers of the examples.
@@ -300,9 +300,10 @@ def _windows(
     rows = batch_size if carried else 1
     train, validation = ids["train"], ids["validation"]
     if len(train) <= 2 * rows * length or len(validation) < rows * 2:
+        parts = f" in {rows} parts (batch_size)" if carried else ""
         raise InputError(
-            f"{data.source!r} has {len(train):,} tokens: too few for windows of {length}"
-            + (f" in {rows} parts (batch_size)." if carried else ".")
+            f"{data.source!r} has {len(train):,} tokens to learn from and {len(validation):,} for "
+            f"validation: too few for windows of {length} (max_length){parts}."
         )
     # Of the shortest text that an epoch can leave, so that all have as many steps.
     steps = len(make(train[length:], length, batch_size)[1])

@@ -5,6 +5,7 @@ import csv
 import gzip
 import hashlib
 import io
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from zoo.errors import InputError
 from zoo.registry import unknown
 
 MOST_CHARACTERS = 1000  # of a sentence; what is longer is left out, and named
+_MOST_MEMORY = 2 << 30  # bytes of the pairs of a file
 _MOST_BYTES = 1 << 30  # of a file, unpacked
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -44,26 +46,35 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {error}") from None
     if len(content) > _MOST_BYTES:
         raise InputError(f"{path} has more than {_MOST_BYTES >> 20} MiB: divide it.")
-    return decoded(content, str(path))
+    text = decoded(content, str(path))
+    if not text.strip():
+        raise InputError(f"{path} is empty.")
+    return text
 
 
 def decoded(content: bytes, place: str) -> str:
     """Return the text of some bytes, by the rule of `read_text`; `place` says where they are from.
 
     Raises:
-        InputError: they are in another encoding, or nothing.
+        InputError: they are in another encoding, or no text.
     """
     mark, encoding = next((m for m in _MARKS if content.startswith(m[0])), (b"", "utf-8"))
+    content = content[len(mark) :]
     try:
-        text = content[len(mark) :].decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
+        if encoding != "utf-8":
+            raise InputError(f"{place} says that it is in UTF-16, and is damaged.") from None
         line = content[: error.start].count(b"\n") + 1
         raise InputError(
             f"{place} is not in UTF-8 (line {line}): save it as UTF-8, for example by "
             f"`iconv -f latin1 -t utf-8`."
         ) from None
-    if not text.strip():
-        raise InputError(f"{place} is empty.")
+    if "\0" in text:
+        raise InputError(
+            f"{place} holds NUL characters: it is no text, or in UTF-16 without its mark. Save it "
+            "as UTF-8."
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -113,7 +124,7 @@ def _pairs(path: Path, strict: bool) -> tuple[list[str], list[str], list[str]]:
     for number, line in enumerate(lines, start=1):
         pair = [part.strip() for part in line.split("\t")[:2]]
         single += len(pair) < 2
-        reason = _unfit(pair)
+        reason = _unfit(pair, MOST_CHARACTERS)
         if reason and strict:
             raise InputError(f"{path}, line {number}: {reason}.")
         if reason:
@@ -123,19 +134,25 @@ def _pairs(path: Path, strict: bool) -> tuple[list[str], list[str], list[str]]:
     if not kept:
         why = "has one column" if single == len(lines) else "holds no pair of sentences"
         raise InputError(f"{path} {why}: each line needs a sentence, a tab, and its translation.")
+    longest = max(max(map(len, pair)) for pair in kept)
+    if 8 * len(kept) * longest > _MOST_MEMORY:  # all rows of an array take as much as the longest
+        raise InputError(
+            f"{path} has {len(kept):,} pairs, and a sentence of {longest} characters among them: "
+            "that takes too much memory. Shorten or leave out the longest."
+        )
     return [a for a, _ in kept], [b for _, b in kept], skipped
 
 
-def _unfit(texts: Sequence[str]) -> str:
-    """Return why a line cannot be learned from, or ""."""
+def _unfit(texts: Sequence[str], most: int | None = None) -> str:
+    """Return why a line cannot be learned from, or ""; `most` is a number of characters."""
     if not any(texts):
         return "it is empty"
     if len(texts) < 2:
         return "it has one column, and no tab"
     if not all(texts):
-        return "one of its sentences is empty"
-    if max(map(len, texts)) > MOST_CHARACTERS:
-        return f"a sentence of more than {MOST_CHARACTERS:,} characters"
+        return "a part of it is empty"
+    if most and max(map(len, texts)) > most:
+        return f"a sentence of more than {most:,} characters"
     return ""
 
 
@@ -143,6 +160,7 @@ def text_table(
     path: Path,
     target: str | None,
     text: str = "",
+    drop: Sequence[str] = (),
     strict: bool = False,
     fractions: tuple[float, float] = (0.1, 0.1),
 ) -> Splits:
@@ -152,16 +170,20 @@ def text_table(
         path: the file.
         target: name of the column with the classes.
         text: name of the column with the texts; "" where it is the only other one.
-        strict: raise at a row without text or class, or with a text of more than 1,000 characters.
+        drop: columns to leave out.
+        strict: raise at a row without text or class.
         fractions: shares of validation and test.
 
     Raises:
         InputError: no such column, one class alone, too few rows.
     """
     rows = read_text_rows(path)
-    for name in filter(None, (target, text)):
+    for name in filter(None, (target, text, *drop)):
         if name not in rows:
             raise unknown(name, rows.columns, f"column of {path}")
+    rows = rows.drop(columns=list(drop))
+    if target in drop or (text and text in drop):
+        raise InputError("a column cannot be dropped and be learned from.")
     if not target:
         raise InputError(
             f"name the column of {path} that is to be predicted (target): "
@@ -178,11 +200,11 @@ def text_table(
             raise InputError(f"{path}, line {rows.index[place] + 2}: {reason}.")
         good[place] = False
         skipped.append(f"{path}, line {rows.index[place] + 2}: {reason}")
-    rows = rows[good]
+    rows = rows[good].apply(lambda column: column.str.strip())
     if rows.empty:
         raise InputError(f"{path} has no row with a text and a class.")
     labels, targets = class_targets(rows[target], path)
-    texts = np.array([words.strip() for words in rows[text]])
+    texts = np.array(rows[text].tolist())
     hashes = np.array([_digest(words) for words in texts], "S32")
     for number, label in enumerate(labels):
         different = len(np.unique(hashes[targets == number]))
@@ -206,16 +228,25 @@ def read_text_rows(path: Path) -> pd.DataFrame:
     """Read a CSV or TSV file with every value as text; an absent one is ""."""
     content = read_text(path)
     tabs = path.name.lower().removesuffix(".gz").endswith(".tsv")
+    header = content.partition("\n")[0]
+    separator = ";" if "," not in header and ";" in header else ","
     try:
-        rows = pd.read_csv(
-            io.StringIO(content),
-            sep="\t" if tabs else ",",
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-            skip_blank_lines=False,
-            quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
-        ).fillna("")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            rows = pd.read_csv(
+                io.StringIO(content),
+                sep="\t" if tabs else separator,
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+                skip_blank_lines=False,
+                quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+            ).fillna("")
+    except pd.errors.ParserWarning:
+        raise InputError(
+            f"{path} has lines with more columns than its first one: put texts that hold the "
+            "separator in quotation marks."
+        ) from None
     except ValueError as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path} cannot be read as a table: {error}") from None
     if rows.empty:

@@ -153,7 +153,7 @@ def test_carried_windows_go_on_from_batch_to_batch(counted: Splits) -> None:
 
 
 def test_a_text_that_is_too_short_for_its_windows_is_refused(counted: Splits) -> None:
-    with pytest.raises(InputError, match=r"too few for windows of 100 in 32 parts \(batch_size\)"):
+    with pytest.raises(InputError, match=r"windows of 100 \(max_length\) in 32 parts"):
         text_batches(counted, 32, 100, range(1), 0, carried=True)
 
 

@@ -195,6 +195,52 @@ def test_a_language_model_learns_and_goes_on_as_if_it_had_not_been_stopped(
     assert again == pytest.approx(metrics)
 
 
+def test_a_language_model_learns_the_users_own_text(long_text: Path, tmp_path: Path) -> None:
+    run = train(language_model("lstm_language_model", long_text, epochs=1), tmp_path / "run")
+    own = tmp_path / "own.txt"
+    own.write_text("zyx wvu 🐧 tsr.\n" * 300)
+    tuned = finetune(run.path, own, tmp_path / "tuned", epochs=3, batch_size=8, learning_rate=0.02)
+    test = tuned.metrics["test"]
+    assert test["cross_entropy"] < test["cross_entropy (before)"] - 0.5
+    assert tuned.tokenizers["ids"].unknown("🐧") == []
+    assert tuned.config.recipe.max_length == 16
+    with pytest.raises(InputError, match="no head of its own"):
+        finetune(run.path, own, tmp_path / "frozen", strategy="frozen")
+    with pytest.raises(InputError, match="is text for language_modeling"):
+        evaluate("lstm-polarity", own)
+
+
+def test_every_position_is_trained_and_no_more_are_asked_for(
+    long_text: Path, tmp_path: Path
+) -> None:
+    recipe = language_model("gpt", long_text, epochs=1)
+    del recipe.arguments["max_length"]
+    run = train(recipe, tmp_path / "run")
+    assert run.card.arguments["max_length"] == 16
+    with pytest.raises(InputError, match="'gpt' has 32 positions: max_length is at most that"):
+        train(language_model("gpt", long_text, max_length=33), tmp_path / "long")
+    assert not (tmp_path / "long").exists()
+    with pytest.raises(InputError, match="too few for windows"):
+        train(language_model("gpt", long_text, max_length=32, batch_size=8).__class__(
+            model="lstm_language_model", data=str(long_text), epochs=1, batch_size=500
+        ), tmp_path / "short")  # fmt: skip
+    assert not (tmp_path / "short").exists()
+
+
+def test_pairs_that_are_left_out_are_told(sentence_pairs: Path, tmp_path: Path) -> None:
+    recipe = Recipe(
+        model="transformer",
+        arguments={"width": 8, "depth": 1, "num_heads": 1},
+        data=str(sentence_pairs),
+        data_options={"task": "translation"},
+        epochs=1,
+        max_length=2,
+    )
+    with pytest.raises(InputError, match="has at most 2 tokens"):
+        train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_learning_rate_is_found_for_text(sentence_pairs: Path, long_text: Path) -> None:
     assert 1e-5 < lr_find(language_model("lstm_language_model", long_text), steps=40).suggestion < 1
 
@@ -221,6 +267,7 @@ def test_a_recipe_of_text_refuses_what_text_has_not(sentence_pairs: Path, tmp_pa
         ({"loss": "mean_squared_error"}, "loss is not for text"),
         ({"class_weights": True}, "class weights are for classes"),
         ({"tokenizer": {"kinds": "words"}}, "no setting of a tokenizer 'kinds'"),
+        ({"tokenizer": {"vocabulary_size": -1}}, "vocabulary_size lies between"),
     ):
         with pytest.raises(InputError, match=reason):
             train(Recipe(**fields, **wrong), tmp_path / "run")

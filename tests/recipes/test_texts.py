@@ -123,8 +123,8 @@ def test_texts_with_classes_are_read_from_a_named_column(reviews: Path) -> None:
     assert data.labels == ("bad", "good")
     assert set(data["all"].inputs) == {f"so, text {n}" for n in range(40)}
     assert [line.split("reviews.csv, ")[1] for line in data.skipped] == [
-        "line 42: one of its sentences is empty",
-        "line 43: one of its sentences is empty",
+        "line 42: a part of it is empty",
+        "line 43: a part of it is empty",
     ]
     words = data["all"].inputs[data["all"].targets == 1]
     assert all(int(word.split()[-1]) % 2 == 0 for word in words)
@@ -142,6 +142,36 @@ def test_texts_with_classes_are_read_from_a_named_column(reviews: Path) -> None:
 def test_a_wrong_column_is_told(options: dict[str, str], reason: str, reviews: Path) -> None:
     with pytest.raises(InputError, match=reason):
         load_data(reviews, **options)
+
+
+def test_columns_are_dropped_and_classes_trimmed(write: Write) -> None:
+    lines = ["id;text;label"] + [f"{n};text {n}; {('no', 'yes ')[n % 2]}" for n in range(20)]
+    data = load_data(write("t.csv", "\n".join(lines)), target="label", text="", drop=["id"])
+    assert data.labels == ("no", "yes")
+    assert len(data["all"]) == 20
+    with pytest.raises(InputError, match="cannot be dropped and be learned from"):
+        load_data(write("t.csv", "\n".join(lines)), target="label", text="text", drop=["text"])
+
+
+def test_a_text_with_a_separator_outside_quotes_is_not_cut_in_silence(write: Write) -> None:
+    path = write("t.csv", "text,label\nhello, world,pos\nbye, you,neg\n")
+    with pytest.raises(InputError, match="more columns than its first one"):
+        load_data(path, target="label", text="text")
+
+
+@pytest.mark.parametrize("content", ["Zug\tZ".encode("utf-16-le"), b"a\0\tb\n"])
+def test_what_holds_nul_characters_is_no_text(content: bytes, write: Write) -> None:
+    with pytest.raises(InputError, match="holds NUL characters"):
+        load_data(write("p.tsv", content), task="translation")
+
+
+def test_sentences_that_would_fill_the_memory_are_refused(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recipes.data.texts._MOST_MEMORY", 100_000)
+    path = write("p.tsv", f"{'x' * 900}\ty\n" + "a\tb\n" * 99)
+    with pytest.raises(InputError, match="has 100 pairs, and a sentence of 900 characters"):
+        load_data(path, task="translation")
 
 
 def test_one_long_text_is_divided_in_its_order(write: Write) -> None:

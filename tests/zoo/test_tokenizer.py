@@ -170,6 +170,17 @@ def test_rows_are_padded_or_cut() -> None:
     assert padded([]).shape == (0, 0)
 
 
+def test_a_pattern_of_somebody_else_s_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path / "t.json")
+    state = json.loads((tmp_path / "t.json").read_text())
+    state["normalizer"]["normalizers"].append(
+        {"type": "Replace", "pattern": {"Regex": "(a+a+)+b"}, "content": ""}
+    )
+    (tmp_path / "t.json").write_text(json.dumps(state))
+    with pytest.raises(InputError, match="a pattern that is not the zoo's"):
+        Tokenizer.load(tmp_path / "t.json")
+
+
 def test_a_grown_vocabulary_keeps_every_number(tokenizer: Tokenizer) -> None:
     texts = ["Zebras 🦓 graze"] * 2
     grown, parts = tokenizer.grown(texts)

@@ -39,8 +39,8 @@ def predict(
     if card.tokenizers and card.task != "classification":
         verb = "translate" if card.task == "translation" else "generate"
         raise InputError(f"{model!r} is for `zoo {verb}`: it gives texts no class.")
-    missing = next((file for file in files if not file.exists()), None)
-    if missing and not card.tokenizers:
+    missing = next((file for file in files if not card.tokenizers and not file.exists()), None)
+    if missing:
         raise InputError(f"there is no file {missing}.")
     output.start_tensorflow()
     if card.tokenizers:
@@ -89,8 +89,8 @@ def _of_texts(
     learned = card.recipe.get("data_options", {}).get("text", "")
     for argument in arguments:
         path = Path(argument)
-        kind = path.suffix.lower()
-        if kind in {".csv", ".tsv", ".txt"} or (len(argument) < 256 and path.exists()):
+        kind = Path(path.name.lower().removesuffix(".gz")).suffix
+        if _is_file(path) or (kind in {".csv", ".tsv", ".txt"} and " " not in argument):
             lines = _column(path, column, learned) if kind in {".csv", ".tsv"} else read_text(path)
             rows = lines.rstrip("\n").split("\n") if isinstance(lines, str) else lines
             first = 1 if isinstance(lines, str) else 2  # a table's first line names its columns
@@ -106,6 +106,14 @@ def _of_texts(
             words = " ".join(map(repr, strange[:10]))
             output.progress.print(f"{name}: not in the vocabulary: {words}")
     return names, text_answers(load(model), tokenizers, np.array(texts))
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether there is such a file; a long sentence is no name that one could have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _column(path: Path, column: str | None, learned: str) -> list[str]:

@@ -46,6 +46,7 @@ def export(
         int | None, typer.Option(help="Of text: greatest number of tokens read; default: any.")
     ] = None,
     beam: Annotated[int, typer.Option(help="Of text: width of the beam search.")] = 5,
+    length_penalty: Annotated[float, typer.Option(help="Of text: of the beam search.")] = 0.6,
     json: output.Json = False,
 ) -> None:
     """Export a model, and hold the artifact against it before it appears."""
@@ -78,6 +79,7 @@ def export(
             max_length=max_length,
             source_length=source_length,
             beam_width=beam,
+            length_penalty=length_penalty,
             **given,
         )
     if json:
@@ -149,7 +151,9 @@ def _samples(model: str, card: "Card", data: str | None, given: dict[str, Any]) 
 
     splits = data_for(model, data, **given)
     options.report_skipped(splits)
-    if splits.holds_text != bool(card.tokenizers):
+    if splits.holds_text != bool(card.tokenizers) or (
+        splits.holds_text and splits.task != card.task
+    ):
         raise InputError(f"{splits.source!r} is no data for {card.name!r}.")
     if not splits.holds_text and list(splits.shape) != card.input.shape:
         raise InputError(

@@ -45,7 +45,7 @@ def translate(
         raise InputError(f"{model!r} does not translate: it is for {card.task}.")
     if not 1 <= nbest <= beam:
         raise InputError(f"--nbest lies between 1 and --beam, {beam}: not {nbest}.")
-    if length_penalty < 0:
+    if not length_penalty >= 0:
         raise InputError(f"--length-penalty is at least 0, not {length_penalty:g}.")
     if sentences and file:
         raise InputError("give sentences or a file (--file), not both.")

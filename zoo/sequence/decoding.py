@@ -69,7 +69,7 @@ def sample(
         InputError: a setting out of its range, or a prompt that leaves no room for an answer.
     """
     known = isinstance(temperature, int | float)
-    if (known and temperature < 0) or top_k < 0 or not 0 < top_p <= 1:
+    if (known and not temperature >= 0) or top_k < 0 or not 0 < top_p <= 1:
         raise InputError(
             "temperature and top_k are at least 0, top_p lies above 0 and is at most 1: not "
             f"{temperature}, {top_k} and {top_p}."
@@ -184,7 +184,7 @@ def beam(
     Raises:
         InputError: a penalty below 0, for which the search could not know when to end.
     """
-    if length_penalty < 0:
+    if not length_penalty >= 0:
         raise InputError(f"length_penalty is at least 0, not {length_penalty}.")
     batch, vocabulary = ops.shape(source)[0], steps.vocabulary_size
     state, constants = steps.start(source, max_length)
