@@ -48,8 +48,7 @@ class TokenEmbedding(keras.layers.Layer):
     def call(self, inputs: Any, reverse: bool = False, training: bool | None = None) -> Any:
         """Look up ids, or score every token."""
         if reverse:
-            inputs = inputs if training else ops.cast(inputs, "float32")
-            return scores(inputs, self.table, of_rows=True)
+            return scores(inputs, ops.transpose(self.table), training)
         x = ops.cast(ops.take(self.table, ops.cast(inputs, "int32"), axis=0), self.compute_dtype)
         return x * math.sqrt(self.width) if self.scale else x
 
