@@ -157,6 +157,20 @@ def speed() -> str:
     return "\n".join(rows)
 
 
+def sequence_speed() -> str:
+    """Return the table of training speeds on text, from benchmarks/results/train_sequence.csv."""
+    table = pd.read_csv(RESULTS / "train_sequence.csv")
+    ways = {"zoo": "our recipe", "keras": "Keras `fit`", "torch": "PyTorch"}
+    measured = table.set_index(["model", "precision", "dropout", "contender"])
+    rows = [f"| sequences a second | {' | '.join(ways.values())} |", "|---|" + "---|" * len(ways)]
+    for key, found in measured.groupby(["model", "precision", "dropout"], sort=False):
+        model, precision, dropout = key
+        found = found.droplevel(["model", "precision", "dropout"])
+        figures = [f"{found.loc[way, 'sequences_per_second']:.0f}" for way in ways]
+        rows.append(f"| {model}, {precision}, dropout {dropout:g} | {' | '.join(figures)} |")
+    return "\n".join(rows)
+
+
 def imbalance() -> str:
     """Return the table of ways to learn from unbalanced classes, each against "none"."""
     table = pd.read_csv(RESULTS / "imbalance.csv")
@@ -224,6 +238,7 @@ TABLES = {
     "texts": texts,
     "architectures": architectures,
     "speed": speed,
+    "sequence_speed": sequence_speed,
     "imbalance": imbalance,
     "learning_curve": learning_curve,
 }

@@ -91,12 +91,13 @@ def size(count: int) -> str:
 def parity_row(report: Any) -> list[object]:
     """Return a `ParityReport` as the cells under `PARITY`."""
     share = f"{100 * report.agreement:.2f} %"
+    named = f"{report.metric} " if report.metric in ("bleu", "cross_entropy") else ""
     return [
         f"{report.format} {report.quantization}",
         size(report.bytes),
         f"{report.largest_difference:.1e}",
         f"R² {report.agreement:.4f}" if report.metric == "r2" else share,
-        figure(report.metric, report.value),
+        f"{named}{figure(report.metric, report.value)}",
         f"{report.milliseconds:.3f}",
     ]
 
