@@ -31,7 +31,7 @@ COMMANDS = {
     "translate": [
         "translate", "transformer-multi30k-de-en", "Ein Hund läuft im Schnee.", "--nbest", "3"
     ],
-    "generate": ["generate", "gpt-shakespeare", "--prompt", "ROMEO:", "--length", "200"],
+    "generate": ["generate", "lstm-shakespeare", "--prompt", "ROMEO:", "--length", "200"],
 }  # fmt: skip
 
 
