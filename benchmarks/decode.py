@@ -21,6 +21,7 @@ Writes `benchmarks/results/decode.csv`; medians are over the rounds:
 - `tokens_per_second`, `slowest_round`, `fastest_round`: tokens of the answers, of a beam the best;
 - `milliseconds`: of one batch of answers;
 - `times_prefix`, `times_transformers`: how many times as fast as these, in the same round;
+- `first_seconds`: of the first batch, with its compilation;
 - `cores_busy`: core seconds by seconds;
 - `parameters`, `rounds`, `framework`, `hardware`.
 """
@@ -147,6 +148,7 @@ class Entry:
     facts: dict[str, Any] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
+    first: float = math.nan
 
     @classmethod
     def start(cls, way: str, search: str, cases: list[str], torch_python: str) -> "Entry":
@@ -189,6 +191,7 @@ def row(search: str, case: str, entry: Entry, entries: list[Entry]) -> dict[str,
         "milliseconds": round(1e3 * median(entry.seconds), 2),
         "times_prefix": times("prefix"),
         "times_transformers": times("transformers"),
+        "first_seconds": round(entry.first, 2),
         "cores_busy": round(median(entry.busy), 2),
         "parameters": entry.facts["parameters"],
         "rounds": len(entry.seconds),
@@ -209,12 +212,12 @@ def measured(
         for case in cases:
             for entry in entries:
                 entry.seconds, entry.busy = [], []
-                entry.process.ask(case, 1)  # compiles
-            counts = [entry.count(case, seconds) for entry in entries]
+                entry.first = entry.process.ask(case, 1)["seconds"]
+            counts = {entry.way: entry.count(case, seconds) for entry in entries}
             for number in range(rounds):
-                for place in range(len(entries)):
-                    place = (place + number) % len(entries)
-                    entries[place].turn(case, counts[place])
+                first = number % len(entries)
+                for entry in entries[first:] + entries[:first]:
+                    entry.turn(case, counts[entry.way])
             found += [row(search, case, entry, entries) for entry in entries]
     finally:
         for entry in entries:

@@ -101,7 +101,8 @@ def texts() -> str:
             f"| `{name}` | {size(card.parameters.trainable)}, {size(card.weights.bytes)} | "
             f"{card.dataset.source} | {values} | {published} | {size(small.bytes)} bytes, "
             f"{small.metric} {figure(small.metric, small.value)} "
-            f"({figure(small.metric, small.reference)} in Keras), {small.milliseconds:.1f} ms |"
+            f"({figure(small.metric, small.reference)} in Keras; of {size(small.examples)}), "
+            f"{small.milliseconds:.1f} ms |"
         )
     notes = [f"- {metric}: `{signature}`" for metric, signature in signatures.items()]
     return "\n".join([*rows, "", *notes])
@@ -154,20 +155,6 @@ def speed() -> str:
         figures = [f"{found.loc[way, 'images_per_second']:.1f}" for way in ways]
         share = found.loc["recipe", "share_of_peak"]
         rows.append(f"| {model}, {precision} | {' | '.join(figures)} | {share:.0%} |")
-    return "\n".join(rows)
-
-
-def sequence_speed() -> str:
-    """Return the table of training speeds on text, from benchmarks/results/train_sequence.csv."""
-    table = pd.read_csv(RESULTS / "train_sequence.csv")
-    ways = {"zoo": "our recipe", "keras": "Keras `fit`", "torch": "PyTorch"}
-    measured = table.set_index(["model", "precision", "dropout", "contender"])
-    rows = [f"| sequences a second | {' | '.join(ways.values())} |", "|---|" + "---|" * len(ways)]
-    for key, found in measured.groupby(["model", "precision", "dropout"], sort=False):
-        model, precision, dropout = key
-        found = found.droplevel(["model", "precision", "dropout"])
-        figures = [f"{found.loc[way, 'sequences_per_second']:.0f}" for way in ways]
-        rows.append(f"| {model}, {precision}, dropout {dropout:g} | {' | '.join(figures)} |")
     return "\n".join(rows)
 
 
@@ -238,7 +225,6 @@ TABLES = {
     "texts": texts,
     "architectures": architectures,
     "speed": speed,
-    "sequence_speed": sequence_speed,
     "imbalance": imbalance,
     "learning_curve": learning_curve,
 }
