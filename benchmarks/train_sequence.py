@@ -47,9 +47,10 @@ from keras_sequences import MODELS as PLAIN
 from turns import Contender, Turns
 
 from recipes import Recipe
+from recipes.building import seed_everything
 from recipes.recipe import optimizer
 from recipes.run import hardware
-from recipes.supervised import compile_model, seed_everything
+from recipes.supervised import compile_model
 from zoo import registry, surgery
 from zoo.files import whole_file
 

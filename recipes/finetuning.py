@@ -9,17 +9,13 @@ from typing import Any
 import keras
 import msgspec
 
+from recipes.building import builder_arguments, check_length, seed_everything
 from recipes.data import Splits
 from recipes.evaluation import measure
 from recipes.inputs import data_for, data_options_for
 from recipes.recipe import TOKENS, Recipe
 from recipes.run import Run
-from recipes.supervised import (
-    builder_arguments,
-    check_length,
-    continue_run,
-    seed_everything,
-)
+from recipes.supervised import continue_run
 from recipes.vocabulary import vocabulary_sizes, with_grown_vocabulary
 from zoo import cards, registry, surgery, weights
 from zoo.errors import InputError

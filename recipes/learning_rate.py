@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from recipes.building import fresh_model, prepared
 from recipes.data import Splits
 from recipes.finetuning import fresh_learner
 from recipes.phases import phases, thaw
@@ -17,8 +18,6 @@ from recipes.recipe import Recipe, check, optimizer
 from recipes.supervised import (
     compile_model,
     data_of,
-    fresh_model,
-    prepared,
     recipe_batches,
     stages_of,
     standardized_targets,

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from recipes import Recipe, Splits, load_data, lr_find
+from recipes.building import fresh_model
 from recipes.learning_rate import LearningRates, suggest
-from recipes.supervised import fresh_model, recipe_batches
+from recipes.supervised import recipe_batches
 from zoo.errors import CheckFailed, InputError
 
 Brief = Callable[..., Recipe]

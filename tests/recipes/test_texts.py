@@ -42,6 +42,7 @@ def pairs_of(data: Splits) -> set[tuple[str, str]]:
         codecs.BOM_UTF16_BE + "Größe 🐶\nzwei\n".encode("utf-16-be"),
         "Größe 🐶\r\nzwei\r\n".encode(),
     ],
+    ids=["utf-8", "with its mark", "utf-16-le", "utf-16-be", "line ends of Windows"],
 )
 def test_a_text_is_read_in_its_encoding(content: bytes, write: Write) -> None:
     assert read_text(write("a.txt", content)) == "Größe 🐶\nzwei\n"
@@ -62,6 +63,7 @@ def test_another_encoding_is_told_with_its_line(write: Write) -> None:
         ("a.txt.gz", b"no archive", "cannot be read"),
         ("a.txt.gz", gzip.compress(b"x" * 9999)[:-9], "cannot be read"),
     ],
+    ids=["nothing", "white space", "no archive", "cut short"],  # an archive holds the time
 )
 def test_a_file_that_is_no_text_is_refused(
     name: str, content: bytes, reason: str, write: Write
