@@ -51,11 +51,11 @@ class Translator:
     Example:
         >>> import zoo
         >>> from recipes import Translator
-        >>> name = "gru_attention-multi30k-de-en"
+        >>> name = "transformer-multi30k-de-en"
         >>> translator = Translator(zoo.load(name), zoo.load_tokenizers(name))
-        >>> [[best]] = translator(["Ein Hund läuft."])
+        >>> [[best]] = translator(["Ein Hund läuft im Schnee."])
         >>> best.text
-        'A dog runs.'
+        'A dog runs in the snow.'
     """
 
     def __init__(

@@ -212,7 +212,7 @@ def test_pictures_and_named_sets_have_no_columns(
     out, data = tmp_path / "run", str(album) if source == "album" else source
     for call in (["train", "softmax"], ["finetune", "lenet5-mnist"]):
         line = complaint(*call, "--data", data, *option, "--out", str(out))
-        assert f"{data!r} is no table file: it takes no target, and drops nothing." in line
+        assert f"{data!r} is no table file: it takes no target and no text" in line
     assert not out.exists()
 
 

@@ -122,6 +122,12 @@ def load_tokenizers(name: str | os.PathLike[str]) -> "dict[str, Tokenizer]":
 
     Raises:
         InputError: an unknown name, or a file that is missing or was changed.
+
+    Example:
+        >>> import zoo
+        >>> tokenizer = zoo.load_tokenizers("lstm-shakespeare")["ids"]
+        >>> tokenizer.decode(tokenizer.encode(["To be"]))
+        ['To be']
     """
     folder = weights.model_folder(name)
     return read_tokenizers(folder, cards.read(folder / cards.FILE).tokenizers)

@@ -195,7 +195,10 @@ def test_a_wrong_name_is_answered_with_the_nearest(field: str, value: Any, near:
     [
         ({"head_epochs": 1}, "head_epochs is for fine-tuning"),
         ({"seed": 2**32}, "seed must be below 4294967296"),
-        ({"warmup": 0.1, "schedule": "one_cycle"}, "warmup is for the schedule 'cosine'"),
+        (
+            {"warmup": 0.1, "schedule": "one_cycle"},
+            "warmup is for the schedules cosine",
+        ),
         ({"loss": "sparse_categorical_crossentropy"}, "takes class numbers"),
         ({"augment": {"crop": 0.5}}, "moves by whole pixels, not by 0.5"),
     ],

@@ -28,6 +28,7 @@ from zoo.cards import (
     Parameters,
     ParityReport,
     Reference,
+    TokenizerFile,
     Training,
     Weights,
 )
@@ -83,6 +84,7 @@ def card() -> Card:
             versions={"keras": "3.15.1"},
         ),
         reference=Reference(metric="accuracy", value=0.9905, source="LeCun et al. 1998"),
+        tokenizers={"ids": TokenizerFile(file="tokenizer.json", sha256="0" * 64)},
         exports=[
             ParityReport(
                 format="litert",

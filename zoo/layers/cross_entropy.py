@@ -26,7 +26,7 @@ def token_losses(labels: Any, logits: Any, label_smoothing: float = 0.0) -> Any:
         >>> import numpy as np
         >>> from zoo.layers import token_losses
         >>> losses = token_losses(np.array([[5, 0]]), np.zeros((1, 2, 8), "float32"))
-        >>> np.asarray(losses).round(4).tolist()  # log 8
+        >>> np.asarray(losses, "float64").round(4).tolist()  # log 8
         [[2.0794, 2.0794]]
     """
     labels, logits = ops.cast(labels, "int32"), ops.cast(logits, "float32")
