@@ -50,7 +50,7 @@ def test_the_losses_are_those_of_single_batches(brief: Brief, digits: Splits) ->
     found = lr_find(recipe, digits, 1e-12, 1e-11, 30)  # so low that the model stays what it is
     model, task, _ = fresh_model(recipe, digits)
     expected = []
-    for inputs, targets in recipe_batches(recipe, digits, task, range(2)).take(30):
+    for inputs, targets in recipe_batches(recipe, digits, task, range(2)).training.take(30):
         outputs = np.asarray(model(inputs), "float64")
         smooth = 0.9 * np.asarray(targets) + 0.1 / 10
         expected.append(-(smooth * np.log(outputs)).sum(axis=-1).mean())
