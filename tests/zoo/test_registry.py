@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import zoo
+from zoo import cards
 from zoo.catalog import NAMES, ROWS
 from zoo.registry import Architecture, Variant, index, natural_key
 
@@ -33,11 +35,11 @@ def row(name: str, *variants: str) -> Architecture:
 
 
 @pytest.fixture
-def packaged(tmp_path: Path, card_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def packaged(tmp_path: Path, card: cards.Card, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three pretrained models, and a folder that is none."""
     for name in ("lenet5-mnist", "lenet5-fashion", "linear-diabetes"):
-        (tmp_path / "pretrained" / name).mkdir(parents=True)
-        (tmp_path / "pretrained" / name / "card.json").write_bytes(card_file.read_bytes())
+        own = msgspec.structs.replace(card, architecture=name.split("-")[0])
+        cards.write(own, tmp_path / "pretrained" / name / "card.json")
     (tmp_path / "pretrained" / "mlp-unfinished").mkdir()
     monkeypatch.setattr("zoo.weights.PRETRAINED", tmp_path / "pretrained")
 
