@@ -215,8 +215,8 @@ def test_epochs_and_seeds_have_orders_of_their_own(numbered: Examples):
 
 
 def test_augmentation_is_drawn_anew_for_each_batch_and_epoch(fifty: Examples):
-    same = replace(fifty, inputs=np.repeat(fifty.inputs[:1], 48, axis=0))
-    same = replace(same, targets=fifty.targets[:48])
+    inputs = np.repeat(fifty.inputs[:1], 48, axis=0)
+    same = replace(fifty, inputs=inputs, targets=fifty.targets[:48])
     found = learned(same, range(2), augment={"noise": 0.1})
     assert len({x.tobytes() for x, _ in found}) == len(found) == 6
 
