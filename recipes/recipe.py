@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from recipes.adam import Adam, AdamW
 from recipes.data import augmentation
 from recipes.data.sampling import SAMPLINGS
 from recipes.losses import TokenCrossentropy
@@ -29,6 +30,8 @@ SMOOTHED = {
     "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
     "categorical_focal_crossentropy": keras.losses.CategoricalFocalCrossentropy,
 }
+# Those that are not Keras' own.
+OWN_OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
 OPTIMIZERS = {
     "sgd": {"momentum": 0.9, "nesterov": True},
     "rmsprop": {},
@@ -244,7 +247,11 @@ def optimizer(
         settings |= {"use_ema": True, "ema_momentum": recipe.ema}
     if recipe.optimizer == "muon":  # it trains biases and the like by an Adam of its own
         settings["adam_weight_decay"] = recipe.weight_decay
-    made = keras.optimizers.get({"class_name": recipe.optimizer, "config": settings})
+    kind = OWN_OPTIMIZERS.get(recipe.optimizer)
+    if kind:
+        made = kind(**settings)
+    else:
+        made = keras.optimizers.get({"class_name": recipe.optimizer, "config": settings})
     if shares:
         made = with_shares(made, shares)
     if recipe.precision == "mixed_float16":  # small gradients would vanish
