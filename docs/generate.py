@@ -31,7 +31,7 @@ COMMANDS = {
     "translate": [
         "translate", "transformer-multi30k-de-en", "Ein Hund läuft im Schnee.", "--nbest", "3"
     ],
-    "generate": ["generate", "lstm-shakespeare", "--prompt", "ROMEO:", "--length", "200"],
+    "generate": ["generate", "gpt-shakespeare", "--prompt", "ROMEO:", "--length", "200"],
 }  # fmt: skip
 
 
@@ -158,6 +158,46 @@ def speed() -> str:
     return "\n".join(rows)
 
 
+def sequence_speed() -> str:
+    """Return the table of training speeds on text, from benchmarks/results/train_sequence.csv."""
+    table = pd.read_csv(RESULTS / "train_sequence.csv")
+    ways = {
+        "zoo": "our recipe",
+        "keras": "Keras `fit`",
+        "torch": "PyTorch",
+        "torch-compile": "`torch.compile`",
+    }
+    measured = table.set_index(["model", "precision", "dropout", "contender"])
+    rows = [f"| sequences a second | {' | '.join(ways.values())} |", "|---|" + "---|" * len(ways)]
+    for key, found in measured.groupby(["model", "precision", "dropout"], sort=False):
+        model, precision, dropout = key
+        rates = found.droplevel(["model", "precision", "dropout"])["sequences_per_second"]
+        figures = [f"{rates[way]:.0f}" if way in rates else "" for way in ways]
+        rows.append(f"| {model}, {precision}, dropout {dropout:g} | {' | '.join(figures)} |")
+    return "\n".join(rows)
+
+
+def decoding_speed() -> str:
+    """Return the table of decoding speeds, shortest and longest, from results/decode.csv."""
+    table = pd.read_csv(RESULTS / "decode.csv")
+    table = table[table["length"].isin([table["length"].min(), table["length"].max()])]
+    ways = {
+        "cache": "ours",
+        "cache-xla": "ours, by XLA",
+        "prefix": "the prefix again",
+        "transformers": "Hugging Face",
+    }
+    measured = table.set_index(["search", "batch", "length", "contender"])["tokens_per_second"]
+    rows = [f"| tokens a second | {' | '.join(ways.values())} |", "|---|" + "---|" * len(ways)]
+    for key, found in measured.groupby(["search", "batch", "length"], sort=False):
+        search, batch, length = key
+        rates = found.droplevel(["search", "batch", "length"])
+        figures = [f"{rates[way]:.0f}" if way in rates else "" for way in ways]
+        sources = "1 source" if batch == 1 else f"{batch} sources"
+        rows.append(f"| {search}, {sources}, {length} tokens | {' | '.join(figures)} |")
+    return "\n".join(rows)
+
+
 def imbalance() -> str:
     """Return the table of ways to learn from unbalanced classes, each against "none"."""
     table = pd.read_csv(RESULTS / "imbalance.csv")
@@ -225,6 +265,8 @@ TABLES = {
     "texts": texts,
     "architectures": architectures,
     "speed": speed,
+    "sequence_speed": sequence_speed,
+    "decoding_speed": decoding_speed,
     "imbalance": imbalance,
     "learning_curve": learning_curve,
 }
