@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from zipfile import BadZipFile
 
 import msgspec
@@ -94,6 +94,9 @@ class Config(Frozen, frozen=True):
     known_data: str = ""
 
 
+C = TypeVar("C", bound=Frozen)
+
+
 @dataclass
 class State:
     """Where a training stands.
@@ -121,24 +124,85 @@ class State:
     optimizer: list[np.ndarray] = field(default_factory=list)
 
 
-class Run:
-    """A run's folder.
+class Folder(Generic[C]):
+    """What every run's folder has, however its model learns.
 
     Args:
-        path: of an existing run; see `Run.create` for a new one.
+        path: of an existing run.
 
     Raises:
         InputError: it is no run, or its config is damaged.
     """
 
+    config_type: type[C]
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        file = self.path / "config.json"
         try:
-            self.config = msgspec.json.decode((self.path / "config.json").read_bytes(), type=Config)
+            self.config = msgspec.json.decode(file.read_bytes(), type=self.config_type)
         except FileNotFoundError:
             raise InputError(f"{self.path} is no run: it holds no config.json.") from None
         except (OSError, msgspec.DecodeError) as error:
-            raise InputError(f"{self.path / 'config.json'} is damaged: {error}") from None
+            raise InputError(f"{file} is damaged: {error}") from None
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        return self.path.resolve().name
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model and its card are there."""
+        return (self.path / cards.FILE).is_file()
+
+    @property
+    def card(self) -> cards.Card:
+        """The finished run's card."""
+        return cards.read(self.path / cards.FILE)
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Figures by split and name."""
+        return json.loads((self.path / "metrics.json").read_text())
+
+    def kept_weights(self, epoch: int) -> Path:
+        """Return the path of the weights of an epoch."""
+        return self.path / f"kept-{epoch}.weights.h5"
+
+    def checked(self, name: str, sha256: str) -> Path:
+        """Return the path of one of its files, whose hash is known."""
+        path = self.path / name
+        if not path.is_file() or sha256_of(path) != sha256:
+            raise InputError(f"{path} is missing or damaged: start the run anew.")
+        return path
+
+    def load(self) -> "keras.Model":
+        """Load the finished model."""
+        return load(self.path)
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for part in self.path.glob(".part-*"):
+            part.unlink(missing_ok=True)
+
+    def write_history(self, rows: list[dict[str, float]]) -> None:
+        """Keep the course of the training as a table."""
+        columns = list(rows[-1])
+        lines = [",".join(columns)]
+        lines += [",".join(repr(row.get(c, "")) for c in columns) for row in rows]
+        with whole_file(self.path / "history.csv") as temporary:
+            temporary.write_text("\n".join(lines) + "\n")
+
+    def write_metrics(self, metrics: dict[str, dict[str, float]]) -> None:
+        """Keep figures by split and name."""
+        write_json(self.path / "metrics.json", metrics)
+
+
+class Run(Folder[Config]):
+    """The folder of a run that learns from examples; see `Run.create` for a new one."""
+
+    config_type = Config
 
     @classmethod
     def create(
@@ -182,14 +246,14 @@ class Run:
                     fingerprint=data.fingerprint,
                 ),
                 initial_sha256=sha256_of(path / "initial.keras"),
-                command=shlex.join(map(_without_place, sys.argv)),
+                command=command(),
                 versions=versions(),
                 commit=commit(),
                 tokenizers=tokenizers,
                 **facts,
             )
             if data.encoder:
-                _write_json(path / "encoder.json", data.encoder)
+                write_json(path / "encoder.json", data.encoder)
             calibration, test = _kept(data)
             with whole_file(path / "samples.npz") as temporary:
                 np.savez_compressed(
@@ -199,28 +263,8 @@ class Run:
                     test_inputs=test.inputs,
                     test_targets=test.targets,
                 )
-            _write_json(path / "config.json", config)  # last: it makes the folder a run
+            write_json(path / "config.json", config)  # last: it makes the folder a run
         return cls(path)
-
-    @property
-    def name(self) -> str:
-        """Name of the run's folder."""
-        return self.path.resolve().name
-
-    @property
-    def finished(self) -> bool:
-        """Whether the model and its card are there."""
-        return (self.path / cards.FILE).is_file()
-
-    @property
-    def card(self) -> cards.Card:
-        """The finished run's card."""
-        return cards.read(self.path / cards.FILE)
-
-    @property
-    def metrics(self) -> dict[str, dict[str, float]]:
-        """Figures by split and name."""
-        return json.loads((self.path / "metrics.json").read_text())
 
     @property
     def encoder(self) -> Encoder | None:
@@ -243,26 +287,12 @@ class Run:
 
     def load_initial(self) -> "keras.Model":
         """Load the model as it was before its first step."""
-        return load_file(self._checked("initial.keras", self.config.initial_sha256))
-
-    def kept_weights(self, epoch: int) -> Path:
-        """Return the path of the weights of an epoch."""
-        return self.path / f"kept-{epoch}.weights.h5"
+        return load_file(self.checked("initial.keras", self.config.initial_sha256))
 
     def load_kept(self, model: "keras.Model", state: "State") -> None:
         """Load the kept weights into a model."""
         path = self.kept_weights(state.kept_epoch)
-        model.load_weights(self._checked(path.name, state.kept_sha256))
-
-    def _checked(self, name: str, sha256: str) -> Path:
-        path = self.path / name
-        if not path.is_file() or sha256_of(path) != sha256:
-            raise InputError(f"{path} is missing or damaged: start the run anew.")
-        return path
-
-    def load(self) -> "keras.Model":
-        """Load the finished model."""
-        return load(self.path)
+        model.load_weights(self.checked(path.name, state.kept_sha256))
 
     def read_state(self) -> State | None:
         """Return where the training stood when it last finished an epoch."""
@@ -289,25 +319,12 @@ class Run:
         }
         with whole_file(self.path / "state.npz") as temporary:
             np.savez(temporary, facts=np.frombuffer(json.dumps(facts).encode(), "uint8"), **arrays)
-        columns = list(state.history[-1])
-        lines = [",".join(columns)]
-        lines += [",".join(repr(row.get(c, "")) for c in columns) for row in state.history]
-        with whole_file(self.path / "history.csv") as temporary:
-            temporary.write_text("\n".join(lines) + "\n")
-
-    def sweep(self) -> None:
-        """Remove what a killed process left half-written."""
-        for part in self.path.glob(".part-*"):
-            part.unlink(missing_ok=True)
+        self.write_history(state.history)
 
     def discard_if_empty(self) -> None:
         """Remove a run whose first epoch failed: there is nothing in it to go on from."""
         if self.read_state() is None:
             shutil.rmtree(self.path)
-
-    def write_metrics(self, metrics: dict[str, dict[str, float]]) -> None:
-        """Keep figures by split and name."""
-        _write_json(self.path / "metrics.json", metrics)
 
 
 @contextmanager
@@ -323,9 +340,9 @@ def _all_or_nothing(path: Path) -> Iterator[None]:
         raise
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and the packages that compute."""
-    names = ("tensorflow", "keras", "numpy", "ai-edge-litert", "deepzoo")
+def versions(*further: str) -> dict[str, str]:
+    """Return the versions of Python and the packages that compute, and of `further` ones."""
+    names = ("tensorflow", "keras", "numpy", "ai-edge-litert", "deepzoo", *further)
     return {"python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in names
     }
@@ -341,8 +358,13 @@ def hardware() -> str:
     return f"{model}, {os.cpu_count()} cores"
 
 
+def command() -> str:
+    """Return the command line; of an absolute path the last part: a card travels."""
+    return shlex.join(map(_without_place, sys.argv))
+
+
 def _without_place(word: str) -> str:
-    """Return a word of a command; of an absolute path the last part: a card travels."""
+    """Return a word of a command; of an absolute path the last part."""
     option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
     return f"{option}{equals}{Path(value).name if Path(value).is_absolute() else value}"
 
@@ -378,6 +400,7 @@ def _kept(data: Splits) -> tuple[Examples, Examples]:
     return some(data.train, _CALIBRATION), some(data.test, most)
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

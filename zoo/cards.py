@@ -165,11 +165,12 @@ class ParityReport(Frozen, frozen=True):
         largest_difference: largest absolute difference of the outputs; where the largest output is
             above 1 (a regression), as a share of it.
         mean_difference: mean of the same.
-        agreement: share of samples with the same decision (class), between 0 and 1; of texts that
-            are written, share of those all of whose tokens are the same; for outputs that are no
-            classes, the coefficient of determination of one against the other.
-        metric: name of the task's metric: "accuracy", "r2", "bleu" (0 … 100, of greedy answers) or
-            "cross_entropy" (nats per token, less is better).
+        agreement: share of samples with the same decision (class, action), between 0 and 1; of
+            texts that are written, share of those all of whose tokens are the same; for outputs
+            that are no classes, the coefficient of determination of one against the other.
+        metric: name of the task's metric: "accuracy", "r2", "bleu" (0 … 100, of greedy answers),
+            "cross_entropy" (nats per token, less is better) or "action" (of an agent, whose actions
+            have no targets).
         reference: that metric of the Keras model, or `None` without targets.
         value: that metric of the artifact, or `None` without targets.
         milliseconds: median time of one sample alone, in the artifact; of a model that writes, of
@@ -198,8 +199,8 @@ class Card(Frozen, frozen=True):
         name: name of the model.
         architecture: name in the catalog, or "" for a model that came from elsewhere.
         arguments: what the builder was called with.
-        task: "classification", "regression", "reconstruction", "translation" or
-            "language_modeling".
+        task: "classification", "regression", "reconstruction", "translation",
+            "language_modeling" or "control".
         input: what goes in.
         labels: names of the classes in the order of the outputs; empty if there are none.
         parameters: their numbers.

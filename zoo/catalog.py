@@ -20,6 +20,9 @@ _TRANSFORMER = {
     "pre_norm": False,
 }
 _BERT = {"vocabulary_size": 30_522, "segments": 2, "include_top": False}
+# An Atari screen, four frames of it, with the actions of Breakout.
+_ATARI = {"input_shape": (84, 84, 4), "actions": 4, "observation": "uint8"}
+_NATURE = _ATARI | {"convolutions": ((32, 8, 4), (64, 4, 2), (64, 3, 1)), "hidden": (512,)}
 _VIT_16 = {"patch_size": 16, **_IMAGENET}
 
 ROWS = (
@@ -442,6 +445,38 @@ ROWS = (
         link="https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf",
         year=2019,
         section="7.5",
+    ),
+    Architecture(
+        name="dqn",
+        family="control",
+        task="control",
+        builder="zoo.control.dqn:dqn",
+        variants={
+            "dqn": Variant(10_934, 8),
+            "dqn_dueling": Variant(21_183, 8, arguments={"dueling": True}),
+            "dqn_c51": Variant(19_434, 8, arguments={"atoms": 51}),
+            "dqn_2013": Variant(
+                677_172,
+                arguments=_ATARI | {"convolutions": ((16, 8, 4), (32, 4, 2)), "hidden": (256,)},
+            ),
+            "dqn_nature": Variant(1_686_180, arguments=_NATURE),
+            "dqn_nature_dueling": Variant(3_292_837, arguments=_NATURE | {"dueling": True}),
+            "dqn_nature_c51": Variant(1_788_780, arguments=_NATURE | {"atoms": 51}),
+            "dqn_minatar": Variant(
+                132_566,
+                arguments={
+                    "input_shape": (10, 10, 4),
+                    "actions": 6,
+                    "observation": "bool",
+                    "convolutions": ((16, 3, 1),),
+                    "hidden": (128,),
+                },
+            ),
+        },
+        paper="Human-level control through deep reinforcement learning",
+        link="https://doi.org/10.1038/nature14236",
+        year=2015,
+        section="8.4",
     ),
 )
 

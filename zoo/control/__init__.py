@@ -1,0 +1,1 @@
+"""Networks that say what to do: the values of actions."""
