@@ -64,6 +64,10 @@ PUBLISHED = {
     "bert_base": 109_482_240,
     "bert_large": 335_141_888,
     "gpt2": 124_439_808,
+    "dqn": 10_934,
+    "dqn_2013": 677_172,
+    "dqn_nature": 1_686_180,
+    "dqn_minatar": 132_566,
 }
 
 # The same with the statistics of batch normalization, which Keras counts and the papers do not.
@@ -153,7 +157,7 @@ LARGER = {
     "resnet50_v1_5", "resnet101_v1_5", "resnet152_v1_5", "resnet34_v2", "resnet101_v2",
     "resnet152_v2", "wide_resnet_28_10", "wide_resnet_40_2", "wide_resnet_40_4", "mobilenet_v2",
     "transformer_base", "transformer_big", "bert_tiny", "bert_small", "bert_base", "bert_large",
-    "gpt2",
+    "gpt2", "dqn_nature", "dqn_nature_dueling", "dqn_nature_c51",
 }  # fmt: skip
 # With random weights, rounding to eight bits grows from layer to layer, from half a percent after
 # the first stage to a third and more of the last one's features: of these networks, the answers to
@@ -182,7 +186,7 @@ def build(name: str, **arguments: Any) -> keras.Model:
 
 
 def raw(model: keras.Model, examples: int, seed: int = 0) -> Any:
-    """Return inputs as users have them: pictures of any brightness, rows of a table, texts."""
+    """Return inputs as users have them: pictures of any brightness, masks, rows, texts."""
     random = np.random.default_rng(seed)
     if model.inputs[0].dtype == "int32":
         texts = {tensor.name: _texts(random, examples) for tensor in model.inputs}
@@ -190,6 +194,8 @@ def raw(model: keras.Model, examples: int, seed: int = 0) -> Any:
     shape = (examples, *model.input_shape[1:])
     if len(shape) == 2:
         return random.normal(size=shape).astype("float32")
+    if model.inputs[0].dtype == "bool":
+        return random.random(shape) < 0.3
     kept = random.random(shape) < random.random((examples, 1, 1, 1))
     return (random.integers(0, 256, shape) * kept).astype("uint8")
 

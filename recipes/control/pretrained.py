@@ -1,0 +1,26 @@
+"""The recipes of control: those of the packaged agents, and one for a machine with a GPU."""
+
+from recipes.control.recipe import ControlRecipe
+from zoo.registry import unknown
+
+CONTROL_RECIPES = {
+    "dqn-cartpole": ControlRecipe(
+        environment="CartPole-v1",
+        steps=14_848,
+        discount=0.98,
+        batch_size=128,
+        block_updates=512,
+        evaluate_every=512,
+    ),
+}
+
+
+def control_recipe_of(name: str) -> ControlRecipe:
+    """Return a recipe of control.
+
+    Raises:
+        InputError: there is none of that name; the nearest ones are given.
+    """
+    if name not in CONTROL_RECIPES:
+        raise unknown(name, CONTROL_RECIPES, "recipe of control")
+    return CONTROL_RECIPES[name]
