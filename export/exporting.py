@@ -265,6 +265,11 @@ def kept_samples(folder: str | os.PathLike[str], task: str, part: str = "test") 
     return inputs, targets_of(inputs, targets, task)
 
 
-def targets_of(inputs: np.ndarray, targets: np.ndarray, task: str) -> np.ndarray:
-    """Return what the outputs are held against: for a reconstruction, the inputs in 0…1."""
+def targets_of(inputs: np.ndarray, targets: np.ndarray, task: str) -> np.ndarray | None:
+    """Return what the outputs are held against: for a reconstruction, the inputs in 0…1.
+
+    There is nothing for what an agent does.
+    """
+    if task == "control":
+        return None
     return inputs.astype("float32") / 255 if task == "reconstruction" else targets

@@ -130,6 +130,11 @@ def compare(
     metric, score = _metric(classes)
     if not classes and len(manifest.outputs) > 1:
         targets = None  # nobody said which output they are for
+    if manifest.task == "control":
+        metric = "action"
+        agreement = float((outputs["action"] == reference.argmax(axis=-1)).mean())
+    else:
+        agreement = float(score(value, reference.argmax(axis=-1) if classes else reference))
     return ParityReport(
         format=manifest.format,
         quantization=manifest.quantization,
@@ -137,7 +142,7 @@ def compare(
         examples=len(reference),
         largest_difference=float(difference.max()),
         mean_difference=float(difference[0].mean()),
-        agreement=float(score(value, reference.argmax(axis=-1) if classes else reference)),
+        agreement=agreement,
         metric=metric,
         reference=None if targets is None else float(score(reference, targets)),
         value=None if targets is None else float(score(value, targets)),

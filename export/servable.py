@@ -27,7 +27,7 @@ class Servable:
 
     Args:
         model: a built `keras.Model`.
-        task: "classification" adds the index of the likeliest class.
+        task: "classification" adds the index of the likeliest class, "control" the best action.
         labels: their names; given together with `strings`, they are an output too.
         strings: whether the format can hold strings.
         batch: a fixed number of examples, or `None` for any.
@@ -139,11 +139,17 @@ def _inference(model: keras.Model, task: str, labels: list[str]) -> Callable[...
             index = tf.argmax(outputs, axis=-1, output_type=tf.int32)
             named = {"probabilities": outputs, "class_index": index}
             return named | ({"label": tf.gather(tf.constant(labels), index)} if labels else {})
+        if task == "control":
+            return with_action({"q_values": outputs})
         return {_NAMES.get(task, "prediction"): outputs}
+
+    def with_action(outputs: dict[str, Any]) -> dict[str, Any]:
+        action = tf.argmax(outputs["q_values"], axis=-1, output_type=tf.int32)
+        return {"q_values": outputs["q_values"], "action": action}
 
     def named(outputs: Any) -> dict[str, Any]:
         if isinstance(outputs, dict):
-            return outputs
+            return with_action(outputs) if task == "control" else outputs
         if isinstance(outputs, list | tuple):
             return dict(zip(model.output_names, outputs, strict=True))
         return single(outputs)

@@ -11,7 +11,17 @@ from types import FrameType
 
 import typer
 
-from zoo.cli import explaining, learning, listing, predicting, quickstart, rates, shipping, texts
+from zoo.cli import (
+    control,
+    explaining,
+    learning,
+    listing,
+    predicting,
+    quickstart,
+    rates,
+    shipping,
+    texts,
+)
 from zoo.errors import CheckFailed, InputError
 
 app = typer.Typer(
@@ -31,6 +41,7 @@ for command in (
     explaining.explain,
     learning.train,
     learning.evaluate,
+    control.play,
     learning.finetune,
     rates.lr_find,
     shipping.export,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,6 +15,8 @@ from zoo.weights import model_folder, pretrained_names
 if TYPE_CHECKING:
     from recipes import Run, Splits
     from recipes.recipe import Recipe
+
+R = TypeVar("R")  # any kind of recipe
 
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")]
@@ -33,9 +35,13 @@ def train(
     task: options.Task = None,
     drop: options.Drop = None,
     text: options.Text = None,
+    env: Annotated[
+        str | None, typer.Option(help="The Gymnasium id of where an agent is to learn.")
+    ] = None,
     out: Out = None,
     resume: Resume = False,
     epochs: Epochs = None,
+    steps: Annotated[int | None, typer.Option(help="Of an agent: steps that it plays.")] = None,
     batch_size: Batch = None,
     learning_rate: Rate = None,
     seed: Seed = None,
@@ -46,10 +52,16 @@ def train(
 ) -> None:
     """Train a recipe, or an architecture on your data, from random weights.
 
-    The recipe of a model that was fine-tuned starts from the model it names.
+    The recipe of a model that was fine-tuned starts from the model it names. An agent learns in an
+    environment (--env) in place of data.
     """
     fields = options.settings(
-        set_, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed
+        set_,
+        epochs=epochs,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
     )
     given = options.data_options(target, task, drop, strict, download, fields, text=text)
     if resume:
@@ -62,7 +74,15 @@ def train(
     refuse_taken(place)
     output.start_tensorflow()
     import recipes
+    from zoo.cli import control
 
+    if env or control.is_agent(name):
+        if data or given:
+            raise InputError("an agent learns in an environment (--env), and takes no data.")
+        agent = control.recipe_named(name, env, fields)
+        with _resumable(place, "train"):
+            control.finished(control.train_agent(agent, place), json)
+        return
     recipe = recipe_named(name, data, fields, given)
     splits = loaded(recipe)
     with _resumable(place, "train"):
@@ -129,7 +149,7 @@ def finetune(
     from zoo.cli.progress import Epochs as Bar
 
     first = {"model": model, "data": data, "epochs": 1, "fine_tuning": True, "data_options": given}
-    given = data_options_for(model, **_checked(Recipe, first | fields).reading)
+    given = data_options_for(model, **checked(Recipe, first | fields).reading)
     with output.progress.status(f"reading {data}"):
         splits = recipes.data_for(model, data, **given)
     options.report_skipped(splits)
@@ -161,8 +181,17 @@ def evaluate(
     model_folder(model)  # a wrong name is answered at once
     output.start_tensorflow()
     import recipes
+    from zoo.cards import card
 
     given = options.data_options(target, task, drop, strict, download, text=text)
+    if card(model).task == "control":
+        if data or given or augment or split != "test":
+            raise InputError(f"{model!r} is measured by its test episodes, not on data.")
+        from recipes.control import play
+        from zoo.cli.control import shown
+
+        shown(play(model), f"{model}, test episodes", json, {"model": model, "split": split})
+        return
     if data is None:
         metrics = recipes.evaluate(model, None, split, augment=augment, **given)
     else:
@@ -194,7 +223,11 @@ def reproduce(
     import recipes
     from recipes.finetuning import with_data_options
     from recipes.pretrained import recipe_of
+    from zoo.cli import control
 
+    if control.is_agent(name):
+        control.reproduce(name, out or Path("runs") / f"{name}-again", package, json)
+        return
     recipe = recipe_of(name)
     if download:
         recipe = _replaced(recipe, {"data_options": {**recipe.data_options, "download": True}})
@@ -259,7 +292,12 @@ def _resume(out: Path | None, changes: dict[str, Any], json: bool) -> None:
     output.start_tensorflow()
     from recipes.run import Run
     from recipes.supervised import continue_run
+    from zoo.cli import control
 
+    if control.is_agents_run(out):
+        with _resumable(out, "train"):
+            control.finished(control.train_agent(None, out), json)
+        return
     run = Run(out)
     with _resumable(run.path, "train"):
         _finished(continue_run(run, callbacks=[_bar(run.config.recipe)]), json)
@@ -312,7 +350,7 @@ def recipe_named(
         model_folder(name)
         from recipes.finetuning import finetuning_defaults
 
-        return _checked(Recipe, first | {"fine_tuning": True} | finetuning_defaults() | fields)
+        return checked(Recipe, first | {"fine_tuning": True} | finetuning_defaults() | fields)
     if name in recipes.RECIPES:
         fields = fields | ({"data": data} if data else {})
         own = recipes.RECIPES[name]
@@ -324,7 +362,7 @@ def recipe_named(
         if name in list_models(pretrained=False):
             raise InputError(f"name the data to train {name!r} on (--data).")
         raise unknown(name, [*recipes.RECIPES, *list_models(pretrained=False)], "model")
-    return _checked(Recipe, first | fields)
+    return checked(Recipe, first | fields)
 
 
 def loaded(recipe: "Recipe") -> "Splits":
@@ -346,18 +384,19 @@ def _bar(recipe: "Recipe") -> Any:
 def _replaced(recipe: "Recipe", fields: dict[str, Any]) -> "Recipe":
     import msgspec
 
-    return _checked(type(recipe), msgspec.structs.asdict(recipe) | fields)
+    return checked(type(recipe), msgspec.structs.asdict(recipe) | fields)
 
 
-def _checked(kind: "type[Recipe]", fields: dict[str, Any]) -> "Recipe":
+def checked(kind: "type[R]", fields: dict[str, Any]) -> "R":
     """Return a recipe, or say which field is wrong; a wrong name is answered with the nearest."""
     import msgspec
 
     from zoo.registry import unknown
 
+    known = [field.name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
     for name in fields:
-        if name not in kind.__struct_fields__:
-            raise unknown(name, kind.__struct_fields__, "field of a recipe")
+        if name not in known:
+            raise unknown(name, known, "field of a recipe")
     try:
         return msgspec.convert(msgspec.to_builtins(fields), kind)
     except msgspec.ValidationError as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from export.parity import Samples
     from recipes import Run
+    from recipes.control import ControlRun
     from zoo.tokenizer import Tokenizer
 
 WEIGHTS = "model.weights.h5"
@@ -99,6 +100,55 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
             metrics=metrics,
             exports=exports,
             tokenizers=write_tokenizers(data.tokenizers, folder),
+        )
+        cards.write(result, folder / cards.FILE)
+    return result
+
+
+def package_agent(run: "ControlRun", name: str, target: Path) -> cards.Card:
+    """Write `target/NAME/card.json` and `target/NAME/model.weights.h5` of an agent.
+
+    The weights are stored in half precision where all that was observed is answered with the same
+    actions. Every figure of the card is measured on the weights as they are stored.
+    """
+    import numpy as np
+
+    from export.exporting import kept_samples
+    from recipes.control import play
+    from recipes.control.policy import greedy
+
+    card, model = run.card, run.load()
+    stored = build(card.architecture, **card.arguments)
+    stored.set_weights(model.get_weights())
+    samples = kept_samples(run.path, card.task)
+    calibration = kept_samples(run.path, card.task, "calibration")
+    if samples is None or calibration is None:
+        raise InputError(f"{run.path} has lost its samples: train it again.")
+    with whole_folder(target / name, overwrite=True) as folder:
+        path = folder / WEIGHTS
+        half = _rounded(stored)
+        observations = np.asarray(samples[0])
+        same = np.array_equal(greedy(stored)(observations), greedy(half)(observations))
+        (half if same else stored).save_weights(path)
+        if same:
+            _store_halved(path)
+        stored.load_weights(path)
+        recipe = run.config.recipe
+        found = play(
+            stored,
+            recipe.environment,
+            recipe.test_episodes,
+            options=recipe.environment_options,
+        )
+        result = msgspec.structs.replace(
+            card,
+            name=name,
+            weights=cards.Weights(file=WEIGHTS, bytes=path.stat().st_size, sha256=sha256_of(path)),
+            metrics=[
+                cards.Metric(name=key, split="test", value=value, examples=recipe.test_episodes)
+                for key, value in found.items()
+            ],
+            exports=parity_of(stored, card, samples, calibration[0]),
         )
         cards.write(result, folder / cards.FILE)
     return result

@@ -39,6 +39,8 @@ def predict(
     if card.tokenizers and card.task != "classification":
         verb = "translate" if card.task == "translation" else "generate"
         raise InputError(f"{model!r} is for `zoo {verb}`: it gives texts no class.")
+    if card.task == "control":
+        raise InputError(f"{model!r} is an agent: `zoo play` lets it act.")
     missing = next((file for file in files if not card.tokenizers and not file.exists()), None)
     if missing:
         raise InputError(f"there is no file {missing}.")
