@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 import zoo
 from recipes import RECIPES, Recipe, evaluate
+from recipes.control import CONTROL_RECIPES, play
 from recipes.data.named import SOURCES
 from recipes.finetuning import with_data_options
 from zoo import cards
@@ -69,8 +70,50 @@ PUBLISHED = {"efficientnet_lite0-imagenet", *FETCHED}
 TABLES = {"digits", "iris", "wine", "breast_cancer", "diabetes"}
 
 
+# Mean returns of a hundred test episodes.
+RETURNS = {"dqn-cartpole": 475.0}
+
+
 def test_every_packaged_model_has_a_recipe_and_a_promise() -> None:
-    assert set(pretrained_names()) - PUBLISHED == set(RECIPES) == set(FLOORS)
+    assert set(RECIPES) == set(FLOORS)
+    assert set(pretrained_names()) - PUBLISHED == set(FLOORS) | set(RETURNS)
+    assert set(RETURNS) <= set(CONTROL_RECIPES)
+
+
+@pytest.mark.parametrize("name", sorted(RETURNS))
+def test_an_agents_card_fits_its_model_and_its_recipe(name: str) -> None:
+    card, model = zoo.card(name), zoo.load(name)
+    assert card.name == name
+    assert (card.task, architecture(card.architecture).task) == ("control", "control")
+    counts = [sum(int(np.prod(w.shape)) for w in weights)
+              for weights in (model.trainable_weights, model.non_trainable_weights)]  # fmt: skip
+    assert counts == [card.parameters.trainable, card.parameters.non_trainable]
+    fields = msgspec.to_builtins(CONTROL_RECIPES[name])
+    assert card.recipe == {key: value for key, value in fields.items() if key != "reference"}
+    assert card.dataset.source == CONTROL_RECIPES[name].environment
+    assert name in card.training.command
+    assert card.training.commit
+    assert "dirty" not in card.training.commit
+
+
+@pytest.mark.parametrize("name", sorted(RETURNS))
+def test_an_agent_earns_again_what_its_card_says(name: str) -> None:
+    pytest.importorskip("gymnasium", reason="Gymnasium is not installed")
+    card = zoo.card(name)
+    stated = card.metric("return")
+    assert stated
+    found = play(name, episodes=stated.examples)
+    assert found == pytest.approx({metric.name: metric.value for metric in card.metrics})
+    assert found["return"] >= RETURNS[name]
+
+
+@pytest.mark.parametrize("name", sorted(RETURNS))
+def test_float_forms_of_an_agent_act_as_it_does(name: str) -> None:
+    floats = [r for r in zoo.card(name).exports if r.quantization in ("float32", "float16")]
+    assert len(floats) == 3
+    for report in floats:
+        assert report.examples == 10_000
+        assert report.agreement >= (1.0 if report.quantization == "float32" else 0.99)
 
 
 @pytest.mark.parametrize("name", sorted(FLOORS))
