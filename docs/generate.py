@@ -45,8 +45,8 @@ def pretrained() -> str:
     for name in zoo.list_models(pretrained=True):
         card = zoo.card(name)
         metric, reference = card.metric(), card.reference
-        if metric is None or card.tokenizers:  # measured by nobody here; or in another table
-            continue
+        if metric is None or card.tokenizers or card.task == "control":
+            continue  # measured by nobody here; or in another table
         published = ""
         if reference:
             published = f"{figure(reference.metric, reference.value)} ({reference.source})"
@@ -106,6 +106,27 @@ def texts() -> str:
         )
     notes = [f"- {metric}: `{signature}`" for metric, signature in signatures.items()]
     return "\n".join([*rows, "", *notes])
+
+
+def agents() -> str:
+    """Return the table of the packaged agents."""
+    rows = [
+        "| model | parameters, bytes | learned in | steps, seconds | return of test episodes | "
+        "LiteRT float32 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in zoo.list_models(task="control", pretrained=True):
+        card = zoo.card(name)
+        mean, deviation = (card.metric(m) for m in ("return", "return_deviation"))
+        [file] = [r for r in card.exports if (r.format, r.quantization) == ("litert", "float32")]
+        rows.append(
+            f"| `{name}` | {size(card.parameters.trainable)}, {size(card.weights.bytes)} | "
+            f"{card.dataset.source} | {size(card.dataset.examples['train'])}, "
+            f"{card.training.seconds:.0f} | {mean.value:.1f} ± {deviation.value:.1f} of "
+            f"{mean.examples} | {size(file.bytes)} bytes, {file.milliseconds:.3f} ms "
+            f"({file.reference_milliseconds:.2f} by `tf.function`) |"
+        )
+    return "\n".join(rows)
 
 
 def architectures() -> str:
@@ -263,6 +284,7 @@ TABLES = {
     "pretrained": pretrained,
     "published": published,
     "texts": texts,
+    "agents": agents,
     "architectures": architectures,
     "speed": speed,
     "sequence_speed": sequence_speed,

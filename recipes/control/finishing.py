@@ -12,17 +12,23 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recipes.control.environments import license_of
-from recipes.control.playing import TEST_SEED, Episodes, Policy, figures, film, play_episodes
+from recipes.control.playing import (
+    CALIBRATION,
+    SAMPLES,
+    TEST_SEED,
+    Episodes,
+    Policy,
+    figures,
+    film,
+    observations_of,
+    play_episodes,
+)
 from recipes.control.policy import greedy
 from recipes.control.run import ControlRun, ControlState
 from recipes.run import hardware
 from zoo import cards
 from zoo.errors import InputError
 from zoo.files import sha256_of, whole_file
-
-SAMPLES = 10_000  # observations that an exported policy is held against
-_CALIBRATION = 1_000
-_EXPLORING = 0.1  # random actions while these are gathered: a policy alone sees little
 
 
 def finish(run: ControlRun, model: keras.Model) -> ControlRun:
@@ -69,30 +75,18 @@ def plot_returns(history: list[dict[str, float]], path: Path) -> None:
 
 
 def _write_samples(run: ControlRun, policy: Policy) -> None:
-    """Keep observations of episodes in which now and then something random is done."""
-    recipe, count = run.config.recipe, 0
-    seen: list[np.ndarray] = []
-    while count < SAMPLES + _CALIBRATION:
-        observations = play_episodes(
-            policy,
-            recipe.environment,
-            recipe.evaluation_episodes,
-            TEST_SEED + 1 + len(seen),
-            recipe.environment_options,
-            epsilon=_EXPLORING,
-            observed=True,
-        ).observations
-        seen.append(observations)
-        count += len(observations)
-    found = np.concatenate(seen)
-    chosen = np.random.default_rng(0).permutation(len(found))[: SAMPLES + _CALIBRATION]
+    """Keep observations to calibrate exports with, and to compare them on."""
+    recipe = run.config.recipe
+    found = observations_of(
+        policy, recipe.environment, SAMPLES + CALIBRATION, recipe.environment_options
+    )
     nothing = np.zeros(0, "int64")  # no target belongs to what is observed
     with whole_file(run.path / "samples.npz") as temporary:
         np.savez_compressed(
             temporary,
-            calibration_inputs=found[chosen[SAMPLES:]],
+            calibration_inputs=found[SAMPLES:],
             calibration_targets=nothing,
-            test_inputs=found[chosen[:SAMPLES]],
+            test_inputs=found[:SAMPLES],
             test_targets=nothing,
         )
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Policy = Callable[[np.ndarray], np.ndarray]
 
 TEST_SEED = 2_000_000_000  # of test episodes, whatever a recipe's seed
+SAMPLES = 10_000  # observations that an exported policy is held against
+CALIBRATION = 1_000  # and those that it is calibrated with
+_EXPLORING = 0.1  # random actions where observations are gathered: a policy alone sees little
 _SIDE_BY_SIDE = 20  # copies of an environment, at most
 _VIDEOS = (".gif", ".webp", ".png")  # what Pillow writes in many frames
 _LONGEST = 5_000  # frames of a video
@@ -186,6 +189,41 @@ def check_fit(model: "keras.Model", spaces: Spaces, name: str) -> None:
             f"{model.name!r} reads {own[1]} of shape {own[0]} and values {own[2]} actions; "
             f"{name!r} shows {wanted[1]} of shape {wanted[0]} and has {wanted[2]}."
         )
+
+
+def observations_of(
+    policy: Policy,
+    environment: str,
+    count: int,
+    options: dict[str, Any] | None = None,
+    seed: int = TEST_SEED + 1,
+) -> np.ndarray:
+    """Return what is observed in episodes in which now and then something random is done.
+
+    Args:
+        policy: observations `(batch, …)` -> actions `(batch,)`.
+        environment: a Gymnasium id.
+        count: number of observations, drawn from more.
+        options: arguments of the environment.
+        seed: of the first episodes, and of the draw.
+
+    Returns:
+        `(count, …)`, in no order.
+    """
+    seen: list[np.ndarray] = []
+    while sum(map(len, seen)) < count:
+        played = play_episodes(
+            policy,
+            environment,
+            _SIDE_BY_SIDE,
+            seed + len(seen),
+            options,
+            epsilon=_EXPLORING,
+            observed=True,
+        )
+        seen.append(played.observations)
+    found = np.concatenate(seen)
+    return found[np.random.default_rng(seed).permutation(len(found))[:count]]
 
 
 def film(

@@ -23,8 +23,10 @@ def value_targets(rewards: Any, discounts: Any, next_values: Any, choosing: Any)
             network's for double Q-learning, else the target's.
 
     Example:
+        >>> import numpy as np
         >>> from recipes.control.targets import value_targets
-        >>> float(value_targets([1.0], [0.5], [[4.0, 8.0]], [[2.0, 1.0]])[0])
+        >>> values, choosing = np.array([[4.0, 8.0]]), np.array([[2.0, 1.0]])
+        >>> float(value_targets(np.array([1.0]), np.array([0.5]), values, choosing)[0])
         3.0
     """
     return rewards + discounts * chosen(next_values, ops.argmax(choosing, axis=-1))
@@ -52,8 +54,8 @@ def distribution_targets(
     Example:
         >>> import numpy as np
         >>> from recipes.control.targets import distribution_targets
-        >>> logits = np.log([[[0.5, 0.5, 1e-9]]])
-        >>> found = distribution_targets([1.0], [1.0], logits, [[0.0]], (0, 2))
+        >>> one, logits = np.ones(1, "float32"), np.log([[[0.5, 0.5, 1e-9]]]).astype("float32")
+        >>> found = distribution_targets(one, one, logits, np.zeros((1, 1)), (0, 2))
         >>> np.round(found, 3).tolist()
         [[0.0, 0.5, 0.5]]
     """

@@ -157,7 +157,7 @@ LARGER = {
     "resnet50_v1_5", "resnet101_v1_5", "resnet152_v1_5", "resnet34_v2", "resnet101_v2",
     "resnet152_v2", "wide_resnet_28_10", "wide_resnet_40_2", "wide_resnet_40_4", "mobilenet_v2",
     "transformer_base", "transformer_big", "bert_tiny", "bert_small", "bert_base", "bert_large",
-    "gpt2", "dqn_nature", "dqn_nature_dueling", "dqn_nature_c51",
+    "gpt2", "dqn_c51", "dqn_nature", "dqn_nature_dueling", "dqn_nature_c51",
 }  # fmt: skip
 # With random weights, rounding to eight bits grows from layer to layer, from half a percent after
 # the first stage to a third and more of the last one's features: of these networks, the answers to
@@ -166,7 +166,8 @@ DEEP = {"googlenet_bn", "inception_v3", "mobilenet_v2_half", "efficientnet_lite0
 CLOSELY = [name for name in NAMES if name not in LARGER]
 # Of the others, those whose graph has something that no network above has.
 PARTICULAR = [
-    "alexnet_one_group", "googlenet_auxiliary", "googlenet_bn_3x3", "resnet50_v1_5", "vit_ti16"
+    "alexnet_one_group", "googlenet_auxiliary", "googlenet_bn_3x3", "resnet50_v1_5", "vit_ti16",
+    "dqn_c51",
 ]  # fmt: skip
 
 

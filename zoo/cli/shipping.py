@@ -144,7 +144,25 @@ def _keeps_samples(model: str) -> bool:
 
 
 def _samples(model: str, card: "Card", data: str | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Return test samples and calibration inputs, from the data named or the card's own."""
+    """Return test samples and calibration inputs, from the data named or the card's own.
+
+    Those of an agent are observed where it has learned.
+    """
+    if card.task == "control":
+        if data or given:
+            raise InputError(f"{card.name!r} is compared on what it observes, not on data.")
+        from recipes.control import playing
+        from recipes.control.policy import greedy
+        from zoo.models import load
+
+        found = playing.observations_of(
+            greedy(load(model)),
+            card.dataset.source,
+            playing.SAMPLES + playing.CALIBRATION,
+            card.recipe.get("environment_options"),
+        )
+        samples = (found[: playing.SAMPLES], None)
+        return {"samples": samples, "calibration": found[playing.SAMPLES :]}
     from export.exporting import targets_of
     from recipes.inputs import data_for
     from recipes.run import some

@@ -42,7 +42,7 @@ class Expectation(layers.Layer):
     Example:
         >>> import numpy as np
         >>> from zoo.control.dqn import Expectation
-        >>> float(Expectation((0, 4))(np.zeros((1, 5))))
+        >>> float(Expectation((0, 4))(np.zeros((1, 5)))[0])
         2.0
     """
 
