@@ -105,8 +105,8 @@ def test_a_family_chooses_names() -> None:
         ({"family": "visoin"}, "no family 'visoin'; did you mean 'vision'"),
         (
             {"task": ""},
-            "no task ''; known: classification, control, language_modeling, reconstruction, regression, "
-            "translation",
+            "no task ''; known: classification, control, language_modeling, reconstruction, "
+            "regression, translation",
         ),
     ],
 )
