@@ -116,6 +116,7 @@ class Learner:
         self.model, self.recipe = model, recipe
         self.target = keras.models.clone_model(model)
         self.target.set_weights(model.get_weights())
+        self.value_range = getattr(model.get_layer("q_values"), "value_range", None)
         self.optimizer = optimizer_of(recipe)
         self.optimizer.build(model.trainable_variables)
         # XLA fuses what perceptrons do; the convolutions of TensorFlow on CPU are faster than its.
@@ -170,7 +171,7 @@ class Learner:
                 discounts,
                 following,
                 choosing,
-                self.recipe.arguments.get("value_range", (-10.0, 10.0)),
+                self.value_range,
             )
             loss = tf.reduce_mean(weights * losses)
         gradients = tape.gradient(loss, self.model.trainable_variables)

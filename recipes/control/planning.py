@@ -5,10 +5,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import csgraph, linalg
 
 from recipes.control.mdp import MDP
+from recipes.control.policies import chain_of, leading_out, policy_of, solved
 from zoo.errors import CheckFailed, InputError
 
 _EPSILON = 4 * float(np.finfo("float64").eps)  # of the largest value: the rounding of a backup
@@ -57,36 +56,12 @@ def q_values(mdp: MDP, values: np.ndarray) -> np.ndarray:
 
     Example:
         >>> import numpy as np
-        >>> from recipes.control.mdp import grid_world
+        >>> from recipes.control.grids import grid_world
         >>> from recipes.control.planning import q_values
         >>> q_values(grid_world(1, 3, discount=0.5), np.array([-1.5, -1.0, 0.0])).tolist()
         [[-1.75, -1.5, -1.75, -1.75], [-1.5, -1.0, -1.5, -1.75], [0.0, 0.0, 0.0, 0.0]]
     """
     return _backup(mdp, _values_of(mdp, values)).T
-
-
-def evaluate_policy(mdp: MDP, policy: np.ndarray) -> np.ndarray:
-    """Return the values of a policy, by a sparse linear solve.
-
-    Args:
-        mdp: the process.
-        policy: `(states,)` numbers of actions, or `(states, actions)` probabilities.
-
-    Returns:
-        `(states,)` float64, exact but for rounding.
-
-    Raises:
-        InputError: the policy does not fit; or the discount is 1, and from some state the policy
-            never ends an episode.
-
-    Example:
-        >>> from recipes.control.mdp import grid_world
-        >>> from recipes.control.planning import evaluate_policy
-        >>> mdp = grid_world(1, 4, discount=1.0)
-        >>> evaluate_policy(mdp, [1, 1, 1, 0]).round(9).tolist()
-        [-3.0, -2.0, -1.0, 0.0]
-    """
-    return _solve(mdp, _policy_of(mdp, policy), "this policy")[0]
 
 
 def policy_iteration(
@@ -118,15 +93,15 @@ def policy_iteration(
         https://doi.org/10.1287/moor.16.3.580.
 
     Example:
-        >>> from recipes.control.mdp import grid_world
+        >>> from recipes.control.grids import grid_world
         >>> from recipes.control.planning import policy_iteration
         >>> solution = policy_iteration(grid_world(2, 3, discount=0.5))
         >>> solution.values.reshape(2, 3).tolist(), solution.error < 1e-14
         ([[-1.75, -1.5, -1.0], [-1.5, -1.0, 0.0]], True)
     """
     if policy is None:
-        policy = _leading_out(mdp) if mdp.discount == 1 else mdp.rewards.argmax(axis=1)
-    policy = _policy_of(mdp, policy)
+        policy = leading_out(mdp) if mdp.discount == 1 else mdp.rewards.argmax(axis=1)
+    policy = policy_of(mdp, policy)
     if policy.ndim != 1:
         raise InputError("policy iteration begins with one action for each state.")
     return _iterate(mdp, policy, "the policy it begins with", max_iterations)
@@ -191,7 +166,7 @@ def modified_policy_iteration(
         Shin 1978, https://doi.org/10.1287/mnsc.24.11.1127.
 
     Example:
-        >>> from recipes.control.mdp import grid_world
+        >>> from recipes.control.grids import grid_world
         >>> from recipes.control.planning import modified_policy_iteration
         >>> solution = modified_policy_iteration(grid_world(50, 50, slip=0.2), error=1e-6)
         >>> solution.values[0].round(4), solution.error <= 1e-6
@@ -221,7 +196,7 @@ def finite_horizon(
         InputError: the horizon is below 0, or there is not one terminal value for each state.
 
     Example:
-        >>> from recipes.control.mdp import grid_world
+        >>> from recipes.control.grids import grid_world
         >>> from recipes.control.planning import finite_horizon
         >>> values, policies = finite_horizon(grid_world(1, 3, discount=1.0), 2, [-9, -9, 0])
         >>> values.tolist()
@@ -242,7 +217,7 @@ def finite_horizon(
 def _iterate(mdp: MDP, policy: np.ndarray, whose: str, max_iterations: int) -> Solution:
     before, least = np.full(mdp.states, -np.inf), np.inf
     for iteration in range(1, max_iterations + 1):
-        values, steps = _solve(mdp, policy, whose)
+        values, steps = solved(mdp, policy, whose)
         q = _backup(mdp, values)
         following = _improved(q, policy, _rounding(values))
         residual = float(abs(q.max(axis=0) - values).max())
@@ -292,8 +267,8 @@ def _sweep(mdp: MDP, error: float, sweeps: int, max_iterations: int) -> Solution
 def _without_discount(mdp: MDP, error: float, sweeps: int, max_iterations: int) -> Solution:
     # From the values of a policy that ends, sweeps rise to the best of such policies; and actions
     # that only better ones replace never close a circle from which nothing leads out.
-    policy = _leading_out(mdp)
-    values, _ = _solve(mdp, policy, "this policy")
+    policy = leading_out(mdp)
+    values, _ = solved(mdp, policy, "this policy")
     done, change, before = 0, np.inf, np.inf
     while done < min(max_iterations, _WARM_UP) and not before <= change <= error:
         done, before = done + 1, change
@@ -314,7 +289,7 @@ def _followed(
     mdp: MDP, policy: np.ndarray, values: np.ndarray, sweeps: int, change: float
 ) -> np.ndarray:
     """Return the values after some sweeps of a policy, or after those that change much."""
-    chain, rewards, _ = _chain(mdp, policy)
+    chain, rewards, _ = chain_of(mdp, policy)
     chain.data *= mdp.discount
     for number in range(sweeps):
         following = chain @ values
@@ -347,94 +322,8 @@ def _rounding(values: np.ndarray) -> float:
     return _EPSILON * float(abs(values).max())
 
 
-def _chain(mdp: MDP, policy: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Return transitions, rewards and ends under a policy: a CSR matrix, and two arrays."""
-    states = np.arange(mdp.states)
-    if policy.ndim == 1:
-        return (
-            mdp.transitions[policy * mdp.states + states],
-            mdp.rewards[states, policy],
-            mdp.ending[states, policy],
-        )
-    rows = np.arange(mdp.actions * mdp.states)
-    mixture = sparse.csr_array((policy.T.ravel(), (rows % mdp.states, rows)))
-    return (
-        mixture @ mdp.transitions,
-        (policy * mdp.rewards).sum(axis=1),
-        (policy * mdp.ending).sum(axis=1),
-    )
-
-
-def _solve(mdp: MDP, policy: np.ndarray, whose: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of a policy, and its expected number of steps, discounted alike."""
-    chain, rewards, ending = _chain(mdp, policy)
-    if mdp.discount == 1:
-        _way_out(chain, ending, whose)
-    matrix = sparse.eye_array(mdp.states, format="csc") - mdp.discount * chain.tocsc()
-    factors = linalg.splu(matrix)
-    right = np.stack([rewards, np.ones(mdp.states)], axis=1)
-    both = factors.solve(right)
-    both += factors.solve(right - matrix @ both)  # a large factorization is less exact than float64
-    return both[:, 0], both[:, 1]
-
-
-def _leading_out(mdp: MDP) -> np.ndarray:
-    """Return a policy that ends every episode sooner or later: the shortest way that may do so."""
-    return _way_out(mdp.transitions, mdp.ending, "any policy") // mdp.states
-
-
-def _way_out(transitions: Any, ending: np.ndarray, whose: str) -> np.ndarray:
-    """Return for each state a row of the transitions by which it may come nearer to an end.
-
-    Raises:
-        InputError: for some state there is none.
-    """
-    states = transitions.shape[1]
-    moves = transitions.tocoo()
-    possible = moves.data > 0
-    ends = np.flatnonzero(ending.T.ravel() > 0)
-    rows = np.concatenate([moves.row[possible], ends])
-    reached = np.concatenate([moves.col[possible], np.full(len(ends), states)])  # the end: one more
-    here = rows % states
-    backwards = sparse.csr_array(
-        (np.ones(len(rows), bool), (reached, here)), shape=(states + 1, states + 1)
-    )
-    nearer = csgraph.breadth_first_order(backwards, states)[1][:states]
-    lost = np.flatnonzero(nearer < 0)
-    if len(lost):
-        raise InputError(
-            f"a discount of 1 needs episodes that end: from state {lost[0]}, under {whose}, none "
-            f"does ({len(lost)} such states). Take a discount below 1."
-        )
-    chosen = reached == nearer[here]
-    way = np.empty(states, "int64")
-    way[here[chosen]] = rows[chosen]
-    return way
-
-
 def _values_of(mdp: MDP, values: Any) -> np.ndarray:
     values = np.asarray(values, "float64")
     if values.shape != (mdp.states,):
         raise InputError(f"{mdp.states} states need as many values, not {values.shape}.")
     return values
-
-
-def _policy_of(mdp: MDP, policy: Any) -> np.ndarray:
-    policy = np.asarray(policy)
-    if policy.shape == (mdp.states,) and policy.dtype.kind in "iu":
-        wrong = np.flatnonzero((policy < 0) | (policy >= mdp.actions))
-        if len(wrong):
-            raise InputError(
-                f"there is no action {policy[wrong[0]]}, which the policy takes in state "
-                f"{wrong[0]}: there are {mdp.actions}."
-            )
-        return policy.astype("int64")
-    if policy.shape != (mdp.states, mdp.actions):
-        raise InputError(
-            f"a policy of {mdp.states} states is as many numbers of actions, or probabilities "
-            f"({mdp.states}, {mdp.actions}); not {policy.dtype} {policy.shape}."
-        )
-    wrong = np.flatnonzero(~(abs(policy.sum(axis=1) - 1) <= 1e-8) | ~(policy >= 0).all(axis=1))
-    if len(wrong):
-        raise InputError(f"the policy's row of state {wrong[0]} is no distribution over actions.")
-    return policy

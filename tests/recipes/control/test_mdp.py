@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from recipes.control.mdp import MDP, grid_world
+from recipes.control.grids import grid_world
+from recipes.control.mdp import MDP
 from recipes.control.planning import policy_iteration, q_values
 from zoo.errors import InputError
 

@@ -13,16 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from recipes.control.mdp import MDP, grid_world
+from recipes.control.grids import grid_world
+from recipes.control.mdp import MDP
 from recipes.control.planning import (
     Solution,
-    evaluate_policy,
     finite_horizon,
     modified_policy_iteration,
     policy_iteration,
     q_values,
     value_iteration,
 )
+from recipes.control.policies import evaluate_policy
 from zoo.errors import CheckFailed, InputError
 
 Solver = Callable[[MDP], Solution]
@@ -351,7 +352,7 @@ def test_an_error_below_rounding_is_refused(discount: float):
 
 _MILLION = """
 import json, resource, sys, time
-from recipes.control.mdp import grid_world
+from recipes.control.grids import grid_world
 from recipes.control.planning import modified_policy_iteration
 began = time.perf_counter()
 mdp = grid_world(1000, 1000, slip=0.2, discount=0.99)

@@ -11,7 +11,8 @@ from gymnasium.spaces import Box, Discrete
 from scipy import sparse
 
 from recipes.control.mdp import MDP
-from recipes.control.planning import evaluate_policy, finite_horizon, policy_iteration, q_values
+from recipes.control.planning import finite_horizon, policy_iteration, q_values
+from recipes.control.policies import evaluate_policy
 from recipes.control.tabular import METHODS, Learned, exponential, inverse_visits, learn, linear
 from zoo.errors import InputError
 
