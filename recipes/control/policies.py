@@ -25,7 +25,7 @@ def evaluate_policy(mdp: MDP, policy: np.ndarray) -> np.ndarray:
             never ends an episode.
 
     Example:
-        >>> from recipes.control.mdp import grid_world
+        >>> from recipes.control.grids import grid_world
         >>> from recipes.control.policies import evaluate_policy
         >>> mdp = grid_world(1, 4, discount=1.0)
         >>> evaluate_policy(mdp, [1, 1, 1, 0]).round(9).tolist()

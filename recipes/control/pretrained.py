@@ -12,6 +12,21 @@ CONTROL_RECIPES = {
         block_updates=512,
         evaluate_every=512,
     ),
+    "dqn-lunarlander": ControlRecipe(
+        environment="LunarLander-v3",
+        steps=200_000,
+        arguments={"hidden": [256, 256]},
+        learning_rate=5e-4,
+        batch_size=128,
+        block_updates=256,
+        target_period=256,
+        replay_capacity=200_000,
+        warm_up=4_096,
+        exploration=0.15,
+        final_epsilon=0.02,
+        evaluate_every=5_120,
+        keep_every=51_200,
+    ),
 }
 
 

@@ -119,7 +119,7 @@ def _continue(run: ControlRun, progress: Progress | None) -> ControlRun:
     model = _built(recipe, run.config.arguments)
     state = run.read_state()
     with _environments(recipe) as environments:
-        trainer = _trainer(model, recipe, environments)
+        trainer = trainer_of(model, recipe, environments)
         if state.step:
             trainer.restore(state.arrays)
         try:
@@ -249,7 +249,12 @@ def _built(recipe: ControlRecipe, arguments: dict[str, Any]) -> keras.Model:
         ) from error
 
 
-def _trainer(model: keras.Model, recipe: ControlRecipe, environments: Environments) -> Trainer:
+def trainer_of(model: keras.Model, recipe: ControlRecipe, environments: Environments) -> Trainer:
+    """Return the trainer that a recipe names.
+
+    Raises:
+        InputError: it is not installed, or lacks what the recipe asks for.
+    """
     if recipe.trainer == "tf_agents":
         from recipes.control.agents import AgentTrainer
 
