@@ -7,6 +7,18 @@ import numpy as np
 from gymnasium import spaces
 
 LENGTH = 5
+# Of a recipe that is through in seconds.
+QUICK: dict[str, Any] = {
+    "steps": 1_024,
+    "block_steps": 128,
+    "block_updates": 16,
+    "warm_up": 256,
+    "batch_size": 16,
+    "evaluate_every": 256,
+    "keep_every": 512,
+    "evaluation_episodes": 3,
+    "test_episodes": 4,
+}
 
 
 class Corridor(gym.Env):

@@ -157,18 +157,7 @@ def test_an_end_and_the_end_of_time_are_told_apart(end: str, discount: float):
     assert rewards == [0, 1, 2, 3, 4, 5, 0]
 
 
-QUICK: dict[str, Any] = {
-    "steps": 1_024,
-    "block_steps": 128,
-    "block_updates": 16,
-    "warm_up": 256,
-    "batch_size": 16,
-    "evaluate_every": 256,
-    "keep_every": 512,
-    "evaluation_episodes": 3,
-    "test_episodes": 4,
-    "trainer": "tf_agents",
-}
+QUICK = toy_environments.QUICK | {"trainer": "tf_agents"}
 
 
 @pytest.mark.parametrize(

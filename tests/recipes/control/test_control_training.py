@@ -12,23 +12,12 @@ import pandas as pd
 import pytest
 import toy_environments
 from PIL import Image
+from toy_environments import QUICK
 
 import zoo
 from recipes.control import ControlRecipe, ControlRun, play, train_control
 from recipes.control.policy import greedy
 from zoo.errors import CheckFailed, InputError
-
-QUICK: dict[str, Any] = {
-    "steps": 1_024,
-    "block_steps": 128,
-    "block_updates": 16,
-    "warm_up": 256,
-    "batch_size": 16,
-    "evaluate_every": 256,
-    "keep_every": 512,
-    "evaluation_episodes": 3,
-    "test_episodes": 4,
-}
 
 
 def quick(environment: str = "CartPole-v1", **fields: Any) -> ControlRecipe:
