@@ -44,6 +44,7 @@ class Task:
 TASKS = {
     "dqn-cartpole": Task(("compiled", "tf_agents"), range(5), 20),
     "dqn-lunarlander": Task(("compiled",), range(3), 100),
+    "dqn-breakout-minatar": Task(("compiled",), range(3), 100),
 }
 
 

@@ -29,7 +29,8 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if request["quantization"] == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if request["quantization"] == "int8":
+    # Ranges that the model brings are the converter's too; calibration would put others there.
+    if request["quantization"] == "int8" and not request["calibrated"]:
         converter.representative_dataset = examples
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     try:

@@ -38,14 +38,18 @@ def write(
         servable: the model with its signatures.
         folder: gets `model.tflite`.
         quantization: "float32", "float16", "dynamic" (int8 weights), or "int8" (full).
-        calibration: for "int8": real examples by the inputs' names.
+        calibration: for "int8": real examples by the inputs' names. A model with `FakeQuantize`
+            layers needs none, and is int8 in "dynamic" too.
         timeout: seconds after which the converter is ended.
 
     Raises:
         InputError: an op has no built-in form, no calibration data, the converter crashed or took
             too long; the message says what helps.
     """
-    if quantization == "int8" and not calibration:
+    from zoo.layers import FakeQuantize
+
+    calibrated = any(isinstance(layer, FakeQuantize) for layer in servable.model.layers)
+    if quantization == "int8" and not calibration and not calibrated:
         raise InputError("int8 needs real examples to calibrate with: give `calibration`.")
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "saved_model"
@@ -58,8 +62,9 @@ def write(
                 "quantization": quantization,
                 "signatures": list(servable.functions),
                 "batch": servable.inputs[0].shape[0],
+                "calibrated": calibrated,
             },
-            arrays=calibration if quantization == "int8" else None,
+            arrays=calibration if quantization == "int8" and not calibrated else None,
             timeout=timeout,
             crash=(
                 "the LiteRT converter crashed on this model. Full int8 of recurrent layers is "

@@ -176,6 +176,8 @@ class ParityReport(Frozen, frozen=True):
         milliseconds: median time of one sample alone, in the artifact; of a model that writes, of
             a whole answer.
         reference_milliseconds: the same through `tf.function` of the Keras model, in the same run.
+        rounds: whether the Keras model itself rounds its activations to int8: sums in another order
+            may then come to the next integer, and differ by as much.
     """
 
     format: str
@@ -190,6 +192,7 @@ class ParityReport(Frozen, frozen=True):
     value: float | None
     milliseconds: float
     reference_milliseconds: float
+    rounds: bool = False
 
 
 class Card(Frozen, frozen=True):
@@ -213,6 +216,8 @@ class Card(Frozen, frozen=True):
         exports: parity of the exported forms.
         tokenizers: of a model that reads text: the name of each of its inputs -> how texts become
             its numbers.
+        quantization: "int8" where the model rounds its activations as LiteRT's int8 does; see
+            `zoo.quantization`.
     """
 
     name: str
@@ -230,6 +235,7 @@ class Card(Frozen, frozen=True):
     reference: Reference | None = None
     exports: list[ParityReport] = []
     tokenizers: dict[str, TokenizerFile] = {}
+    quantization: str = ""
 
     def metric(self, name: str | None = None, split: str = "test") -> Metric | None:
         """Return the first metric of that split (and name), or `None`."""

@@ -56,7 +56,7 @@ def load(
     if path.suffix == ".keras":
         model = load_file(path)
     else:
-        model = build(card.architecture, **card.arguments)
+        model = built(card)
         if card.weights.form:
             foreign.load_weights(model, path, card.weights.form)
         else:
@@ -70,13 +70,28 @@ def load(
     return with_head(model, classes, arguments.get("classifier_activation", "softmax"))
 
 
+def built(card: cards.Card, **arguments: Any) -> "keras.Model":
+    """Build the network that a card tells of, with random weights.
+
+    Args:
+        card: names an architecture.
+        **arguments: for the builder, in place of the card's.
+    """
+    model = build(card.architecture, **{**card.arguments, **arguments})
+    if not card.quantization:
+        return model
+    from zoo.quantization import quantization_aware
+
+    return quantization_aware(model)
+
+
 def _built_with(arguments: dict[str, Any], model: "keras.Model", card: cards.Card) -> "keras.Model":
     """Return a model that the card's builder makes with other arguments, with the same weights."""
     words = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     if not card.architecture:
         raise InputError(f"{card.name!r} cannot be built with {words}: no builder makes its model.")
     try:
-        result = build(card.architecture, **{**card.arguments, **arguments})
+        result = built(card, **arguments)
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{card.name!r} cannot be built with {words}: {reason}") from error

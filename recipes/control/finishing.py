@@ -138,4 +138,5 @@ def _card(run: ControlRun, model: keras.Model, state: ControlState, played: Epis
             versions=config.versions,
         ),
         reference=recipe.reference,
+        quantization=recipe.quantize,
     )

@@ -11,6 +11,7 @@ CONTROL_RECIPES = {
         batch_size=128,
         block_updates=512,
         evaluate_every=512,
+        quantize="int8",
     ),
     "dqn-lunarlander": ControlRecipe(
         environment="LunarLander-v3",
@@ -26,6 +27,28 @@ CONTROL_RECIPES = {
         final_epsilon=0.02,
         evaluate_every=5_120,
         keep_every=51_200,
+        quantize="int8",
+    ),
+    "dqn-breakout-minatar": ControlRecipe(
+        environment="MinAtar/Breakout-v1",
+        # Episodes of a good player would not end.
+        environment_options={"max_episode_steps": 5_000},
+        steps=4_000_000,
+        model="dqn_minatar",
+        environments=32,
+        block_steps=512,
+        block_updates=128,
+        batch_size=128,
+        learning_rate=3e-4,
+        schedule="cosine",
+        target_period=1_000,
+        replay_capacity=500_000,
+        warm_up=8_192,
+        exploration=0.1,
+        final_epsilon=0.01,
+        evaluate_every=65_536,
+        keep_every=524_288,
+        quantize="int8",
     ),
 }
 

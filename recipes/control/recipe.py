@@ -6,9 +6,11 @@ from recipes.recipe import OPTIMIZERS
 from recipes.schedules import SCHEDULES
 from zoo.cards import Frozen, Reference
 from zoo.errors import InputError
+from zoo.quantization import INT8
 from zoo.registry import architecture, unknown
 
 TRAINERS = ("compiled", "tf_agents")
+QUANTIZATIONS = ("", INT8)
 
 
 class ControlRecipe(Frozen, frozen=True):
@@ -54,6 +56,8 @@ class ControlRecipe(Frozen, frozen=True):
         evaluation_episodes: number of episodes of an evaluation.
         goal: mean return of an evaluation after which the training ends; none by default.
         test_episodes: number of episodes at the end, on seeds of their own, for the card.
+        quantize: "int8": at the end, the network learns to decide alike with rounded numbers, so
+            that its int8 file does what it does; "" for not.
         seed: of weights, environments, exploration and replay.
         reference: a published figure for this recipe.
     """
@@ -90,6 +94,7 @@ class ControlRecipe(Frozen, frozen=True):
     evaluation_episodes: int = 20
     goal: float | None = None
     test_episodes: int = 100
+    quantize: str = ""
     seed: int = 0
     reference: Reference | None = None
 
@@ -99,6 +104,7 @@ class ControlRecipe(Frozen, frozen=True):
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
             ("trainer", TRAINERS),
+            ("quantize", QUANTIZATIONS),
         ):
             if getattr(self, field) not in choices:
                 raise unknown(getattr(self, field), choices, field)

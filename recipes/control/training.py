@@ -12,9 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.building import seed_everything
+from recipes.control.consolidation import OBSERVATIONS, consolidated
 from recipes.control.environments import Environments
 from recipes.control.finishing import finish
-from recipes.control.playing import Policy, play_episodes
+from recipes.control.playing import Policy, observations_of, play_episodes
+from recipes.control.policy import greedy
 from recipes.control.recipe import ControlRecipe
 from recipes.control.run import ControlRun, ControlState
 from zoo import registry
@@ -25,7 +27,7 @@ from zoo.layers import Standardize
 Progress = Callable[[ControlState, ControlRecipe], None]
 
 # Which random numbers a seed is for: those of training, evaluation and test never meet.
-_TRAINING, _EVALUATION = 0, 1
+_TRAINING, _EVALUATION, _CONSOLIDATION = 0, 1, 2
 
 
 class Trainer(Protocol):
@@ -129,6 +131,15 @@ def _continue(run: ControlRun, progress: Progress | None) -> ControlRun:
                 shutil.rmtree(run.path)
             raise
     run.load_kept(model, run.read_state())
+    if recipe.quantize:
+        found = observations_of(
+            greedy(model),
+            recipe.environment,
+            OBSERVATIONS,
+            recipe.environment_options,
+            seed_of(recipe.seed, _CONSOLIDATION, 0),
+        )
+        model = consolidated(model, found, recipe.seed)
     return finish(run, model)
 
 

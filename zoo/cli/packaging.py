@@ -12,7 +12,7 @@ from zoo import cards
 from zoo.cli import output
 from zoo.errors import InputError
 from zoo.files import sha256_of, whole_folder
-from zoo.registry import build
+from zoo.models import built
 
 if TYPE_CHECKING:
     import keras
@@ -48,7 +48,7 @@ def package(run: "Run", name: str, target: Path) -> cards.Card:
             f"{data.source!r} has changed since {run.path} learned from it: train it again."
         )
     model = run.load()
-    stored = build(card.architecture, **card.arguments) if card.architecture else None
+    stored = built(card) if card.architecture else None
     if stored is None or not same_form(stored, model):
         raise InputError(
             f"{name!r} cannot be packaged: no builder of the catalog makes its model. One that was "
@@ -118,7 +118,7 @@ def package_agent(run: "ControlRun", name: str, target: Path) -> cards.Card:
     from recipes.control.policy import greedy
 
     card, model = run.card, run.load()
-    stored = build(card.architecture, **card.arguments)
+    stored = built(card)
     stored.set_weights(model.get_weights())
     samples = kept_samples(run.path, card.task)
     calibration = kept_samples(run.path, card.task, "calibration")

@@ -12,6 +12,7 @@ from zoo.layers.convolution import conv, conv_bn, depthwise_bn, inverted_residua
 from zoo.layers.cross_entropy import token_hits, token_losses
 from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import SinusoidalPositions, TokenEmbedding
+from zoo.layers.fake_quantize import FakeQuantize
 from zoo.layers.gelu import Gelu
 from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import IMAGENET, raw_input
@@ -30,6 +31,7 @@ __all__ = [
     "ClassToken",
     "Conv2D",
     "Dropout",
+    "FakeQuantize",
     "Gelu",
     "LearnedPositions",
     "LocalResponseNormalization",

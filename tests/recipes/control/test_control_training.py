@@ -18,6 +18,9 @@ import zoo
 from recipes.control import ControlRecipe, ControlRun, play, train_control
 from recipes.control.policy import greedy
 from zoo.errors import CheckFailed, InputError
+from zoo.layers import FakeQuantize
+from zoo.models import built
+from zoo.quantization import kernels, rounded
 
 
 def quick(environment: str = "CartPole-v1", **fields: Any) -> ControlRecipe:
@@ -109,6 +112,22 @@ def test_a_training_ends_where_its_goal_is_reached(tmp_path: Path):
     run = train_control(quick(steps=4_096, goal=5.0), tmp_path / "run")
     assert len(pd.read_csv(run.path / "history.csv")) == 1
     assert run.card.dataset.examples == {"train": 384}
+
+
+def test_a_policy_that_rounds_is_known_by_its_card(tmp_path: Path):
+    run = train_control(quick(quantize="int8"), tmp_path / "run")
+    model = run.load()
+    assert run.card.quantization == "int8"
+    assert any(isinstance(layer, FakeQuantize) for layer in model.layers)
+    assert any(isinstance(layer, FakeQuantize) for layer in built(run.card).layers)
+    for kernel, axes in kernels(model):
+        np.testing.assert_allclose(kernel, rounded(kernel, axes), rtol=1e-5, atol=1e-7)
+    kept = zoo.build("dqn_dueling")
+    run.load_kept(kept, run.read_state())
+    with np.load(run.path / "samples.npz") as samples:
+        inputs = samples["test_inputs"]
+    choices = [m.predict(inputs, verbose=0).argmax(axis=-1) for m in (kept, model)]
+    assert (choices[0] == choices[1]).mean() > 0.8  # by chance: about a half
 
 
 def test_a_finished_run_is_returned_as_it_is(cartpole: ControlRun):

@@ -1,0 +1,135 @@
+"""Models that round as int8 does: their layer, their kernels, and what they answer."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import zoo
+from zoo.errors import InputError
+from zoo.layers import FakeQuantize
+from zoo.quantization import calibrate, kernels, quantization_aware, rounded
+
+
+def adapted(*values: float) -> FakeQuantize:
+    layer = FakeQuantize()
+    layer.adapt(np.array(values, "float32"))
+    return layer
+
+
+@pytest.mark.parametrize("values", [(-1.0, 3.0), (0.5, 2.0), (-2.0, -0.5), (-1e-3, 7e3)])
+def test_at_most_256_values_one_of_which_is_0(values: tuple[float, float]) -> None:
+    layer = adapted(*values)
+    bound = 2 * max(map(abs, values))
+    x = np.linspace(-bound, bound, 10_001).astype("float32")
+    found = np.unique(np.asarray(layer(x)))
+    assert len(found) <= 256
+    assert 0.0 in found
+    assert np.ptp(np.diff(found)) < 1e-5 * np.ptp(found)
+    inside = (x > found[0]) & (x < found[-1])
+    step = np.diff(found).max()
+    assert np.abs(np.asarray(layer(x)) - x)[inside].max() <= step / 2 * 1.001
+
+
+def test_what_was_only_0_gives_no_nan() -> None:
+    assert np.isfinite(np.asarray(adapted(0.0, 0.0)(np.ones(3, "float32")))).all()
+
+
+def test_gradients_pass_inside_the_range_alone() -> None:
+    layer = adapted(-1.0, 1.0)
+    x = tf.Variable([-5.0, -0.5, 0.25, 5.0])
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(layer(x))
+    assert tape.gradient(total, x).numpy().tolist() == [0.0, 1.0, 1.0, 0.0]
+
+
+def test_the_range_follows_in_training_alone() -> None:
+    layer = FakeQuantize(momentum=0.5)
+    layer.adapt(np.array([0.0, 1.0]))
+    batch = np.array([-2.0, 3.0], "float32")
+    layer(batch)
+    assert float(layer.greatest) == 1.0
+    layer(batch, training=True)
+    assert (float(layer.least), float(layer.greatest)) == (-1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((5, 4), (1,)), ((3, 3, 2, 4), (3,)), ((3, 3, 4, 2), (2,)), ((3, 3, 2, 2), (2, 3))],
+)
+def test_a_rounded_kernel_is_integers_times_a_scale_for_each_channel(
+    shape: tuple[int, ...], axes: tuple[int, ...]
+) -> None:
+    kernel = np.random.default_rng(0).normal(size=shape).astype("float32")
+    found = np.asarray(rounded(kernel, axes))
+    others = tuple(axis for axis in range(len(shape)) if axis not in axes)
+    scale = np.abs(kernel).max(axis=others, keepdims=True) / 127
+    np.testing.assert_allclose(found / scale, np.round(kernel / scale), atol=1e-4)
+    np.testing.assert_allclose(np.asarray(rounded(found, axes)), found, rtol=1e-6)
+
+
+def test_a_kernel_of_nothing_stays() -> None:
+    assert not np.asarray(rounded(np.zeros((3, 2), "float32"), (1,))).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "rounded_places"),
+    [
+        # What goes into each kernel, and what the last one gives.
+        ("dqn", ["standardize", "stage1", "stage2", "values"]),
+        (
+            "dqn_dueling",
+            ["standardize", "stage1", "value_stream", "advantage_stream", "value", "advantage"],
+        ),
+        ("dqn_nature", ["rescale", "stage1", "stage2", "stage3", "stage4", "values"]),
+        ("dqn_minatar", ["rescale", "stage1", "stage2", "values"]),
+    ],
+)
+def test_a_network_rounds_what_goes_into_kernels_and_what_comes_out(
+    name: str, rounded_places: list[str]
+) -> None:
+    model = zoo.build(name)
+    result = quantization_aware(model)
+    found = {layer.name for layer in result.layers if isinstance(layer, FakeQuantize)}
+    assert found == {f"{place}_int8" for place in rounded_places}
+    random = np.random.default_rng(0)
+    shape, dtype = model.inputs[0].shape[1:], model.inputs[0].dtype
+    greatest = {"uint8": 256, "bool": 2}.get(dtype, 1)
+    inputs = (greatest * random.random((64, *shape))).astype(dtype)
+    calibrate(result, inputs)
+    values, exact = result.predict(inputs, verbose=0), model.predict(inputs, verbose=0)
+    step = np.ptp(exact) / 255
+    assert np.abs(values - exact).max() < 8 * step
+    assert np.abs(values - exact).max() > 0  # it does round
+    assert len(kernels(result)) == len(kernels(model)) > 0
+
+
+def test_a_model_that_rounds_is_saved_and_loaded(tmp_path: Path) -> None:
+    model = quantization_aware(zoo.build("dqn"))
+    inputs = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    calibrate(model, inputs)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        again.predict(inputs, verbose=0), model.predict(inputs, verbose=0)
+    )
+
+
+def test_what_two_layers_read_is_rounded_once() -> None:
+    inputs = keras.Input((3,))
+    one, other = layers.Dense(2)(inputs), layers.Dense(2)(inputs)
+    found = quantization_aware(keras.Model(inputs, layers.Add()([one, other])))
+    assert sum(isinstance(layer, FakeQuantize) for layer in found.layers) == 3
+
+
+def test_a_subclassed_model_is_refused() -> None:
+    class Own(keras.Model):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    with pytest.raises(InputError, match="functional API"):
+        quantization_aware(Own())
