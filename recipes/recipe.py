@@ -237,7 +237,6 @@ def optimizer(
         shares: of the learning rate, one for each variable in turn; none for 1 throughout.
     """
     settings = {
-        **OPTIMIZERS[recipe.optimizer],
         "learning_rate": learning_rates(schedule, learning_rate, steps, recipe.warmup),
         "global_clipnorm": recipe.clip_norm or None,
         # AdamW has no None.
@@ -247,16 +246,25 @@ def optimizer(
         settings |= {"use_ema": True, "ema_momentum": recipe.ema}
     if recipe.optimizer == "muon":  # it trains biases and the like by an Adam of its own
         settings["adam_weight_decay"] = recipe.weight_decay
-    kind = OWN_OPTIMIZERS.get(recipe.optimizer)
-    if kind:
-        made = kind(**settings)
-    else:
-        made = keras.optimizers.get({"class_name": recipe.optimizer, "config": settings})
+    made = made_optimizer(recipe.optimizer, settings)
     if shares:
         made = with_shares(made, shares)
     if recipe.precision == "mixed_float16":  # small gradients would vanish
         return keras.optimizers.LossScaleOptimizer(made)
     return made
+
+
+def made_optimizer(name: str, settings: dict[str, Any]) -> keras.Optimizer:
+    """Return a fresh optimizer.
+
+    Args:
+        name: one of `OPTIMIZERS`.
+        settings: arguments beside its usual ones.
+    """
+    settings = {**OPTIMIZERS[name], **settings}
+    if name in OWN_OPTIMIZERS:
+        return OWN_OPTIMIZERS[name](**settings)
+    return keras.optimizers.get({"class_name": name, "config": settings})
 
 
 def smoothed_loss(recipe: Recipe, task: str = "classification") -> "keras.losses.Loss | None":

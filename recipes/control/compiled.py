@@ -1,6 +1,8 @@
 """The trainer for throughput: NumPy remembers, XLA updates, a block at a time, in plain Keras."""
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import keras
@@ -9,10 +11,12 @@ import tensorflow as tf
 
 from recipes.control import targets
 from recipes.control.environments import Environments
-from recipes.control.policy import greedy
+from recipes.control.perceptron import Perceptron
+from recipes.control.playing import Policy
+from recipes.control.policy import by_xla, greedy
 from recipes.control.recipe import ControlRecipe
 from recipes.control.replay import Transitions, replay_of
-from recipes.recipe import OPTIMIZERS
+from recipes.recipe import made_optimizer
 from recipes.schedules import learning_rates
 
 
@@ -31,6 +35,10 @@ class CompiledTrainer:
         self.model, self.recipe, self.environments = model, recipe, environments
         self.learner = Learner(model, recipe)
         self.act = greedy(model)
+        try:
+            self.perceptron: Perceptron | None = Perceptron(model)
+        except TypeError:  # a network of other layers
+            self.perceptron = None
         self.replay = replay_of(recipe, environments)
         self.random = np.random.default_rng(recipe.seed)
         self.step = 0  # taken in all environments together
@@ -45,11 +53,12 @@ class CompiledTrainer:
         """Take steps, and remember them; return the returns of the episodes that ended."""
         count, actions_known = self.environments.count, self.environments.spaces.actions
         finished: list[float] = []
+        choose = self._chooser()
         for _ in range(steps // count):
             explores = self.random.random(count) < self.recipe.epsilon_at(self.step)
             actions = self.random.integers(actions_known, size=count)
             if not explores.all():
-                actions = np.where(explores, actions, self.act(self.observations))
+                actions = np.where(explores, actions, choose(self.observations))
             seen, rewards, terminated, truncated = self.environments.step(actions)
             clipped = np.clip(rewards, *self.recipe.reward_range or (-np.inf, np.inf))
             self.replay.add(
@@ -61,6 +70,14 @@ class CompiledTrainer:
             self.observations = seen
             self.step += count
         return finished
+
+    def _chooser(self) -> Policy:
+        """Return the greedy policy, by the fastest way for a few observations."""
+        perceptron = self.perceptron
+        if perceptron is None:
+            return self.act
+        perceptron.refresh()
+        return lambda observations: perceptron(observations).argmax(axis=-1)
 
     def observed(self) -> np.ndarray:
         """Return what is remembered of observations `(examples, …)`."""
@@ -114,14 +131,17 @@ class Learner:
 
     def __init__(self, model: keras.Model, recipe: ControlRecipe) -> None:
         self.model, self.recipe = model, recipe
+        # What was there before is left out of garbage collection while this lives: tracing sets one
+        # off, and a million objects of TensorFlow's own would take as long as the tracing.
+        gc.freeze()
+        weakref.finalize(self, gc.unfreeze)
         self.target = keras.models.clone_model(model)
         self.target.set_weights(model.get_weights())
         self.value_range = getattr(model.get_layer("q_values"), "value_range", None)
         self.optimizer = optimizer_of(recipe)
         self.optimizer.build(model.trainable_variables)
-        # XLA fuses what perceptrons do; the convolutions of TensorFlow on CPU are faster than its.
-        convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
-        self._compiled = tf.function(self._updates, jit_compile=not convolutions)
+        # Without AutoGraph: reading and rewriting the source took four fifths of the tracing.
+        self._compiled = tf.function(self._updates, jit_compile=by_xla(model), autograph=False)
 
     def update(self, batches: Transitions) -> tuple[np.ndarray, np.ndarray]:
         """Do an update for each batch of transitions `(updates, batch, …)`.
@@ -129,7 +149,7 @@ class Learner:
         Returns:
             The losses `(updates,)`, and the errors that priorities are made of `(updates, batch)`.
         """
-        losses, errors = self._compiled(
+        arrays = (
             batches.observations,
             batches.actions,
             batches.rewards,
@@ -137,16 +157,22 @@ class Learner:
             batches.next_observations,
             batches.weights,
         )
+        losses, errors = self._compiled(*arrays)
         return losses.numpy(), errors.numpy()
 
     def _updates(self, *batches: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         count, size = batches[1].shape
-        losses = tf.TensorArray(tf.float32, count, element_shape=())
-        errors = tf.TensorArray(tf.float32, count, element_shape=(size,))
-        for number in tf.range(count):
+
+        def one(number: tf.Tensor, losses: tf.TensorArray, errors: tf.TensorArray) -> tuple:
             loss, error = self._update(*(array[number] for array in batches))
-            losses = losses.write(number, loss)
-            errors = errors.write(number, error)
+            return number + 1, losses.write(number, loss), errors.write(number, error)
+
+        nothing = (
+            tf.constant(0),
+            tf.TensorArray(tf.float32, count, element_shape=()),
+            tf.TensorArray(tf.float32, count, element_shape=(size,)),
+        )
+        _, losses, errors = tf.while_loop(lambda number, *_: number < count, one, nothing)
         return losses.stack(), errors.stack()
 
     def _update(
@@ -158,9 +184,8 @@ class Learner:
         next_observations: tf.Tensor,
         weights: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        if self.optimizer.iterations % self.recipe.target_period == 0:
-            for mine, learned in zip(self.target.variables, self.model.variables, strict=True):
-                mine.assign(learned)
+        due = self.optimizer.iterations.value % self.recipe.target_period == 0
+        tf.cond(due, self._renew_target, lambda: tf.constant(0))
         following = self.target(next_observations)
         choosing = self.model(next_observations) if self.recipe.double else following
         with tf.GradientTape() as tape:
@@ -177,6 +202,11 @@ class Learner:
         gradients = tape.gradient(loss, self.model.trainable_variables)
         self.optimizer.apply(gradients, self.model.trainable_variables)
         return loss, errors
+
+    def _renew_target(self) -> tf.Tensor:
+        for mine, learned in zip(self.target.variables, self.model.variables, strict=True):
+            mine.assign(learned.value)
+        return tf.constant(0)  # a branch returns what the other one does
 
 
 def of_part(arrays: dict[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
@@ -219,9 +249,5 @@ def loss_and_errors(
 def optimizer_of(recipe: ControlRecipe) -> keras.Optimizer:
     """Return a fresh optimizer."""
     rates = learning_rates(recipe.schedule, recipe.learning_rate, max(1, recipe.updates), 0.0)
-    config = {
-        **OPTIMIZERS[recipe.optimizer],
-        "learning_rate": rates,
-        "global_clipnorm": recipe.clip_norm or None,
-    }
-    return keras.optimizers.get({"class_name": recipe.optimizer, "config": config})
+    settings = {"learning_rate": rates, "global_clipnorm": recipe.clip_norm or None}
+    return made_optimizer(recipe.optimizer, settings)

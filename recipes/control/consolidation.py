@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from recipes.control.policy import q_values
+from recipes.control.policy import by_xla, q_values
 from recipes.control.targets import huber
 from zoo.layers import Standardize
 from zoo.quantization import calibrate, kernels, quantization_aware, rounded
@@ -62,24 +62,25 @@ class _Lesson:
         schedule = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, _BLOCKS * _BLOCK_UPDATES)
         self.optimizer = keras.optimizers.Adam(schedule)
         self.optimizer.build(self.exact)
-        convolutions = any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
-        self.learn = tf.function(self._learn, jit_compile=not convolutions)
+        self.learn = tf.function(self._learn, jit_compile=by_xla(model), autograph=False)
         self._round()
 
     def _learn(self, places: tf.Tensor) -> None:
-        for number in tf.range(places.shape[0]):
-            observed = tf.gather(self.observations, places[number])
-            aims = tf.gather(self.values, places[number])
-            with tf.GradientTape() as tape:
-                values = q_values(self.model(observed, training=True))
-                choices = keras.ops.one_hot(tf.argmax(aims, axis=-1), aims.shape[-1])
-                chosen = tf.nn.log_softmax(self.scale * values) * choices
-                loss = tf.reduce_mean(huber(aims - values)) - tf.reduce_mean(
-                    tf.reduce_sum(chosen, axis=-1)
-                )
-            gradients = tape.gradient(loss, self.model.trainable_weights)
-            self.optimizer.apply(gradients, self.exact)
-            self._round()
+        def one(number: tf.Tensor) -> tuple[tf.Tensor]:
+            self._update(places[number])
+            return (number + 1,)
+
+        tf.while_loop(lambda number: number < places.shape[0], one, (tf.constant(0),))
+
+    def _update(self, places: tf.Tensor) -> None:
+        observed, aims = tf.gather(self.observations, places), tf.gather(self.values, places)
+        with tf.GradientTape() as tape:
+            values = q_values(self.model(observed, training=True))
+            choices = keras.ops.one_hot(tf.argmax(aims, axis=-1), aims.shape[-1])
+            chosen = tf.reduce_sum(tf.nn.log_softmax(self.scale * values) * choices, axis=-1)
+            loss = tf.reduce_mean(huber(aims - values)) - tf.reduce_mean(chosen)
+        self.optimizer.apply(tape.gradient(loss, self.model.trainable_weights), self.exact)
+        self._round()
 
     def _round(self) -> None:
         for weight, exact in zip(self.model.trainable_weights, self.exact, strict=True):

@@ -27,12 +27,14 @@ class Spaces:
         dtype: "float32", "uint8" or "bool".
         actions: number of actions.
         preprocessing: in words, what happens to an observation before the network.
+        frames: number of pictures, one after the other, that an observation's channels are.
     """
 
     shape: tuple[int, ...]
     dtype: str
     actions: int
     preprocessing: str
+    frames: int = 1
 
 
 class Environments:
@@ -269,8 +271,9 @@ def _spaces(name: str, environment: Any) -> Spaces:
     if not isinstance(observation, spaces.Box) or not observation.shape:
         raise InputError(f"a Q-network reads arrays; {name!r} shows {observation}.")
     kind = observation.dtype.name
-    words = "none"
+    words, frames = "none", 1
     if name.startswith("ALE/"):
+        frames = _FRAMES
         words = (
             "every fourth frame, the greater of the last two, in grey at 84×84; "
             f"{_FRAMES} of them are one picture"
@@ -280,4 +283,5 @@ def _spaces(name: str, environment: Any) -> Spaces:
         dtype=kind if kind in ("uint8", "bool") else "float32",
         actions=int(action.n),
         preprocessing=words,
+        frames=frames,
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from recipes.control.environments import Environments
 from recipes.control.recipe import ControlRecipe
+from zoo.errors import InputError
 
 _LEAST_PRIORITY = 1e-6
 _RING = ("observations", "actions", "rewards", "terminated", "ended", "real")
@@ -103,6 +104,8 @@ class Replay:
         n_step: rewards that are added up.
         discount: of rewards.
         priority: exponent of the priorities; 0 draws all alike.
+        frames: of an observation, as channels: the last so many pictures of an episode, whose first
+            one stands for those before it. Only the newest is kept.
 
     Example:
         >>> import numpy as np
@@ -123,10 +126,19 @@ class Replay:
         n_step: int = 1,
         discount: float = 0.99,
         priority: float = 0.0,
+        frames: int = 1,
     ) -> None:
+        self.frames = frames
         self.rows, self.environments = capacity // environments, environments
         self.n_step, self.discount, self.priority = n_step, discount, priority
+        if self.rows <= n_step + frames:
+            raise InputError(
+                f"a replay of {capacity} steps in {environments} environments cannot hold returns "
+                f"of {n_step} steps and {frames} pictures: it is too small."
+            )
         size = (self.rows, environments)
+        if frames > 1:
+            shape = (*shape[:-1], shape[-1] // frames)
         self.observations = np.zeros((*size, *shape), dtype)
         self.actions = np.zeros(size, "int32")
         self.rewards = np.zeros(size, "float32")
@@ -155,7 +167,7 @@ class Replay:
             real: whether anything was done; not where an episode has only begun again.
         """
         row = self.added % self.rows
-        self.observations[row] = observations
+        self.observations[row] = self._newest(observations)
         self.actions[row] = actions
         self.rewards[row] = rewards
         self.terminated[row] = terminated
@@ -164,7 +176,8 @@ class Replay:
         self.added += 1
         if self.tree:
             copies = np.arange(self.environments)
-            self.tree[row * self.environments + copies] = 0.0
+            for later in range(self.frames):  # of what comes next, earlier pictures are lost
+                self.tree[(row + later) % self.rows * self.environments + copies] = 0.0
             known = self.added - 1 - self.n_step  # it is known now how this row went on
             if known >= 0:
                 start = known % self.rows
@@ -185,7 +198,17 @@ class Replay:
     @property
     def known(self) -> int:
         """Number of rows of which it is known how they went on."""
-        return max(0, min(self.added, self.rows) - self.n_step)
+        return max(0, min(self.added, self.rows) - self.n_step - (self._oldest - self._first))
+
+    @property
+    def _first(self) -> int:
+        """Number of the first step that is kept."""
+        return max(0, self.added - self.rows)
+
+    @property
+    def _oldest(self) -> int:
+        """Number of the first step all of whose pictures are kept."""
+        return self._first + (self.frames - 1 if self._first else 0)
 
     def draw(
         self, shape: tuple[int, ...], random: np.random.Generator, importance: float = 1.0
@@ -207,11 +230,10 @@ class Replay:
 
     def _uniform(self, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
         """Return places where something was done, and where it is known how it went on."""
-        oldest = max(0, self.added - self.rows)
         places = np.zeros(int(np.prod(shape)), "int64")
         left = np.arange(len(places))
         while len(left):
-            rows = (oldest + random.integers(self.known, size=len(left))) % self.rows
+            rows = (self._oldest + random.integers(self.known, size=len(left))) % self.rows
             copies = random.integers(self.environments, size=len(left))
             places[left] = rows * self.environments + copies
             left = left[~self.real[rows, copies]]
@@ -232,14 +254,31 @@ class Replay:
             now = np.where(goes_on, (now + 1) % self.rows, now)
             goes_on = goes_on & ~ended
         return Transitions(
-            observations=self.observations[rows, copies],
+            observations=self._seen(rows, copies),
             actions=self.actions[rows, copies],
             rewards=rewards,
             discounts=discounts,
-            next_observations=self.observations[now, copies],
+            next_observations=self._seen(now, copies),
             weights=weights,
             places=places,
         )
+
+    def _newest(self, observations: np.ndarray) -> np.ndarray:
+        """Return what is kept of observations: of several pictures the last one."""
+        if self.frames == 1:
+            return observations
+        return observations[..., -self.observations.shape[-1] :]
+
+    def _seen(self, rows: np.ndarray, copies: np.ndarray) -> np.ndarray:
+        """Return what was observed there, of pictures the last ones of the episode."""
+        pictures = [self.observations[rows, copies]]
+        for _ in range(self.frames - 1):
+            before = (rows - 1) % self.rows
+            # Where nothing was done before, an episode begins; and nothing is before the first.
+            begins = ~self.real[before, copies] | (rows == self._first % self.rows)
+            rows = np.where(begins, rows, before)
+            pictures.append(self.observations[rows, copies])
+        return pictures[0] if self.frames == 1 else np.concatenate(pictures[::-1], axis=-1)
 
     def prioritize(self, places: np.ndarray, errors: np.ndarray) -> None:
         """Give transitions that were drawn priorities by their errors."""
@@ -277,4 +316,5 @@ def replay_of(recipe: ControlRecipe, environments: Environments) -> Replay:
         recipe.n_step,
         recipe.discount,
         recipe.priority,
+        environments.spaces.frames,
     )

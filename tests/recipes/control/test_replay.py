@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes.control.replay import Replay, SumTree
+from zoo.errors import InputError
 
 DISCOUNT = 0.9
 
@@ -158,6 +159,40 @@ def test_a_new_transition_gets_the_greatest_priority_so_far():
     drawn = replay.draw((4_000,), np.random.default_rng(0))
     share = (drawn.observations == 5).mean()
     assert share == pytest.approx(50 / 104, abs=0.04)
+
+
+@pytest.mark.parametrize("priority", [0.0, 0.6])
+@given(lengths=st.lists(st.integers(1, 9), min_size=2, max_size=9), rows=st.integers(8, 40))
+@settings(max_examples=40, deadline=None)
+def test_pictures_kept_once_come_back_as_they_were_observed(
+    priority: float, lengths: list[int], rows: int
+):
+    whole = Replay(2 * rows, 2, (1, 4), "int64", 2, DISCOUNT, priority)
+    once = Replay(2 * rows, 2, (1, 4), "int64", 2, DISCOUNT, priority, frames=4)
+    picture = 0
+    for length in lengths:
+        shown: list[int] = []
+        for step in range(length + 1):  # the last one is only observed
+            picture += 1
+            shown.append(picture)
+            last = [shown[max(0, step - back)] for back in (3, 2, 1, 0)]
+            observed = np.array([[last], [[-x for x in last]]])
+            ends, real = np.full(2, step == length - 1), np.full(2, step < length)
+            for replay in (whole, once):
+                replay.add(observed, np.zeros(2), np.ones(2), ends, np.zeros(2, bool), real)
+    found = [once.real[step % rows].any() for step in range(once._oldest, once.added - 2)]
+    if not any(found):
+        return
+    drawn = once.draw((50,), np.random.default_rng(0))
+    expected = whole.transitions(drawn.places, drawn.weights)
+    for name in ("observations", "next_observations", "rewards", "discounts"):
+        np.testing.assert_array_equal(getattr(drawn, name), getattr(expected, name))
+    assert once.observations.nbytes * 4 == whole.observations.nbytes
+
+
+def test_a_replay_that_is_too_small_is_refused():
+    with pytest.raises(InputError, match="too small"):
+        Replay(16, 2, (84, 84, 4), "uint8", 4, DISCOUNT, frames=4)
 
 
 def test_what_was_kept_comes_back(tmp_path):
