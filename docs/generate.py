@@ -112,19 +112,58 @@ def agents() -> str:
     """Return the table of the packaged agents."""
     rows = [
         "| model | parameters, bytes | learned in | steps, seconds | return of test episodes | "
-        "LiteRT float32 |",
+        "LiteRT, int8 |",
         "|---|---|---|---|---|---|",
     ]
     for name in zoo.list_models(task="control", pretrained=True):
         card = zoo.card(name)
         mean, deviation = (card.metric(m) for m in ("return", "return_deviation"))
-        [file] = [r for r in card.exports if (r.format, r.quantization) == ("litert", "float32")]
+        [file] = [r for r in card.exports if (r.format, r.quantization) == ("litert", "int8")]
         rows.append(
             f"| `{name}` | {size(card.parameters.trainable)}, {size(card.weights.bytes)} | "
             f"{card.dataset.source} | {size(card.dataset.examples['train'])}, "
             f"{card.training.seconds:.0f} | {mean.value:.1f} ± {deviation.value:.1f} of "
-            f"{mean.examples} | {size(file.bytes)} bytes, {file.milliseconds:.3f} ms "
+            f"{mean.examples} | {size(file.bytes)} bytes, {file.agreement:.2%} of "
+            f"{size(file.examples)} actions, {file.milliseconds:.3f} ms "
             f"({file.reference_milliseconds:.2f} by `tf.function`) |"
+        )
+    return "\n".join(rows)
+
+
+def control() -> str:
+    """Return the table of what recipes of control earn, from benchmarks/results/control.csv."""
+    table = pd.read_csv(RESULTS / "control.csv")
+    rows = [
+        "| recipe, trainer | seeds | steps | return, mean of each seed's | seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for (recipe, trainer), found in table.groupby(["recipe", "trainer"], sort=False):
+        means = ", ".join(f"{value:.1f}" for value in found["return"])
+        seconds = f"{found['seconds'].min():.0f} to {found['seconds'].max():.0f}"
+        rows.append(
+            f"| `{recipe}`, {trainer} | {len(found)} | {size(int(found['steps'].max()))} | "
+            f"{found['return'].mean():.1f} ({means}), of {found['episodes'].max()} episodes each | "
+            f"{seconds} |"
+        )
+    return "\n".join(rows)
+
+
+def control_speed() -> str:
+    """Return the table of DQN's speed beside its peers, from benchmarks/results/dqn.csv."""
+    table = pd.read_csv(RESULTS / "dqn.csv")
+    names = {
+        "compiled": "compiled blocks",
+        "tf_agents": "tf-agents",
+        "sb3": "Stable-Baselines3",
+        "sb3-8": "Stable-Baselines3",
+        "cleanrl": "a loop as CleanRL's",
+    }
+    rates = table.groupby("contender", sort=False)["steps_per_second"].mean()
+    rows = ["| CartPole-v1 | environments | steps a second | seconds |", "|---|---|---|---|"]
+    for contender, found in table.groupby("contender", sort=False):
+        rows.append(
+            f"| {names[contender]} | {found['environments'].max()} | {rates[contender]:.0f} | "
+            f"{found['seconds'].mean():.1f} |"
         )
     return "\n".join(rows)
 
@@ -285,6 +324,8 @@ TABLES = {
     "published": published,
     "texts": texts,
     "agents": agents,
+    "control": control,
+    "control_speed": control_speed,
     "architectures": architectures,
     "speed": speed,
     "sequence_speed": sequence_speed,

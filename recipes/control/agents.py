@@ -10,7 +10,7 @@ import tensorflow as tf
 from recipes.control import bridge
 from recipes.control.compiled import of_part, optimizer_of
 from recipes.control.environments import Environments, Spaces
-from recipes.control.policy import greedy
+from recipes.control.policy import greedy, q_values
 from recipes.control.recipe import ControlRecipe
 from recipes.control.replay import Transitions, replay_of
 from zoo.errors import InputError
@@ -299,15 +299,16 @@ def experience_of(batches: Transitions, number: int, discount: float) -> Any:
     )
 
 
-def save_policy(model: keras.Model, spaces: Spaces, path: Path) -> None:
+def save_policy(model: keras.Model, path: Path) -> None:
     """Write a network's greedy policy by tf-agents' PolicySaver, as a SavedModel.
 
     Args:
         model: a Q-network.
-        spaces: of its environment.
-        path: a new folder.
+        path: its folder, whose place it takes once it is whole.
     """
+    source, actions = model.inputs[0], q_values(model.output).shape[-1]
+    spaces = Spaces(tuple(source.shape[1:]), source.dtype, actions, preprocessing="")
     recipe = ControlRecipe(environment="", steps=1, double=False)
     agent = agent_of(model, recipe, spaces, keras.optimizers.SGD())
-    with whole_folder(path) as temporary:
+    with whole_folder(path, overwrite=True) as temporary:
         bridge.tf_agents().policy_saver.PolicySaver(agent.policy).save(str(temporary))

@@ -13,15 +13,13 @@ from matplotlib.figure import Figure
 
 from recipes.control.environments import license_of
 from recipes.control.playing import (
-    CALIBRATION,
-    SAMPLES,
     TEST_SEED,
     Episodes,
     Policy,
     figures,
     film,
-    observations_of,
     play_episodes,
+    samples_of,
 )
 from recipes.control.policy import greedy
 from recipes.control.run import ControlRun, ControlState
@@ -50,6 +48,10 @@ def finish(run: ControlRun, model: keras.Model) -> ControlRun:
     _write_samples(run, policy)
     with suppress(InputError):  # it cannot be drawn, or not on this machine
         film(policy, recipe.environment, run.path / "episode.gif", options=options)
+    if recipe.trainer == "tf_agents":
+        from recipes.control.agents import save_policy
+
+        save_policy(model, run.path / "policy")
     path = run.path / "model.keras"
     with whole_file(path) as temporary:
         model.save(temporary)
@@ -77,16 +79,14 @@ def plot_returns(history: list[dict[str, float]], path: Path) -> None:
 def _write_samples(run: ControlRun, policy: Policy) -> None:
     """Keep observations to calibrate exports with, and to compare them on."""
     recipe = run.config.recipe
-    found = observations_of(
-        policy, recipe.environment, SAMPLES + CALIBRATION, recipe.environment_options
-    )
+    test, calibration = samples_of(policy, recipe.environment, recipe.environment_options)
     nothing = np.zeros(0, "int64")  # no target belongs to what is observed
     with whole_file(run.path / "samples.npz") as temporary:
         np.savez_compressed(
             temporary,
-            calibration_inputs=found[SAMPLES:],
+            calibration_inputs=calibration,
             calibration_targets=nothing,
-            test_inputs=found[:SAMPLES],
+            test_inputs=test,
             test_targets=nothing,
         )
 

@@ -24,6 +24,7 @@ Policy = Callable[[np.ndarray], np.ndarray]
 TEST_SEED = 2_000_000_000  # of test episodes, whatever a recipe's seed
 SAMPLES = 10_000  # observations that an exported policy is held against
 CALIBRATION = 1_000  # and those that it is calibrated with
+_MOST_BYTES = 2**26  # of both; fewer are kept of large pictures
 _EXPLORING = 0.1  # random actions where observations are gathered: a policy alone sees little
 _SIDE_BY_SIDE = 20  # copies of an environment, at most
 _VIDEOS = (".gif", ".webp", ".png")  # what Pillow writes in many frames
@@ -224,6 +225,25 @@ def observations_of(
         seen.append(played.observations)
     found = np.concatenate(seen)
     return found[np.random.default_rng(seed).permutation(len(found))[:count]]
+
+
+def samples_of(
+    policy: Policy, environment: str, options: dict[str, Any] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return observations to compare exports on, and others to calibrate them with.
+
+    Args:
+        policy: observations `(batch, …)` -> actions `(batch,)`.
+        environment: a Gymnasium id.
+        options: arguments of the environment.
+    """
+    with Environments(environment, 1, options) as environments:
+        spaces = environments.spaces
+    size = int(np.prod(spaces.shape)) * np.dtype(spaces.dtype).itemsize
+    count = min(SAMPLES + CALIBRATION, max(2, _MOST_BYTES // size))
+    found = observations_of(policy, environment, count, options)
+    kept = count * SAMPLES // (SAMPLES + CALIBRATION)
+    return found[:kept], found[kept:]
 
 
 def film(

@@ -50,6 +50,25 @@ CONTROL_RECIPES = {
         keep_every=524_288,
         quantize="int8",
     ),
+    # For a machine with a GPU; its replay takes 1.4 GB.
+    "dqn-pong": ControlRecipe(
+        environment="ALE/Pong-v5",
+        steps=2_000_000,
+        model="dqn_nature",
+        batch_size=32,
+        block_updates=64,
+        learning_rate=1e-4,
+        target_period=1_000,
+        replay_capacity=200_000,
+        warm_up=20_000,
+        exploration=0.1,
+        final_epsilon=0.01,
+        reward_range=[-1, 1],
+        evaluate_every=51_200,
+        evaluation_episodes=10,
+        keep_every=204_800,
+        test_episodes=20,
+    ),
 }
 
 

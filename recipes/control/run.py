@@ -8,6 +8,7 @@
 | `history.csv`, `tensorboard/`, `learning_curve.png` | the course of the training |
 | `episode.gif` | an episode of the finished policy, where the environment can be drawn |
 | `samples.npz` | what the finished policy observed: to calibrate exports, and to compare them |
+| `policy/` | by tf-agents' PolicySaver, where tf-agents was the trainer |
 | `metrics.json` | returns of test episodes |
 | `model.keras`, `card.json` | the finished model and its card; the card comes last |
 """

@@ -151,18 +151,14 @@ def _samples(model: str, card: "Card", data: str | None, given: dict[str, Any]) 
     if card.task == "control":
         if data or given:
             raise InputError(f"{card.name!r} is compared on what it observes, not on data.")
-        from recipes.control import playing
+        from recipes.control.playing import samples_of
         from recipes.control.policy import greedy
         from zoo.models import load
 
-        found = playing.observations_of(
-            greedy(load(model)),
-            card.dataset.source,
-            playing.SAMPLES + playing.CALIBRATION,
-            card.recipe.get("environment_options"),
+        kept, calibration = samples_of(
+            greedy(load(model)), card.dataset.source, card.recipe.get("environment_options")
         )
-        samples = (found[: playing.SAMPLES], None)
-        return {"samples": samples, "calibration": found[playing.SAMPLES :]}
+        return {"samples": (kept, None), "calibration": calibration}
     from export.exporting import targets_of
     from recipes.inputs import data_for
     from recipes.run import some

@@ -202,7 +202,7 @@ def test_what_the_categorical_agent_does_not_have_is_refused(
 
 def test_a_saved_policy_acts_as_the_network(tmp_path: Path):
     network = zoo.build("dqn_dueling")
-    agents.save_policy(network, CARTPOLE, tmp_path / "policy")
+    agents.save_policy(network, tmp_path / "policy")
     code = f"""
 import numpy as np, tensorflow as tf
 import tensorflow_probability as tfp; tfp.distributions  # registers what the file names
