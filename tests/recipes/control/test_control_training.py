@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 from toy_environments import QUICK
 
 import zoo
-from recipes.control import ControlRecipe, ControlRun, play, train_control
+from recipes.control import CONTROL_RECIPES, ControlRecipe, ControlRun, play, train_control
 from recipes.control.policy import greedy
 from zoo.errors import CheckFailed, InputError
 from zoo.layers import FakeQuantize
@@ -128,6 +129,23 @@ def test_a_policy_that_rounds_is_known_by_its_card(tmp_path: Path):
         inputs = samples["test_inputs"]
     choices = [m.predict(inputs, verbose=0).argmax(axis=-1) for m in (kept, model)]
     assert (choices[0] == choices[1]).mean() > 0.8  # by chance: about a half
+
+
+@pytest.mark.slow
+def test_the_recipe_for_pong_learns_from_pictures(tmp_path: Path):
+    short = {"warm_up": 1_000, "block_steps": 200, "evaluate_every": 1_000, "keep_every": 1_000}
+    recipe = msgspec.structs.replace(
+        CONTROL_RECIPES["dqn-pong"],
+        steps=2_000, replay_capacity=2_400, evaluation_episodes=1, test_episodes=1, **short,
+    )  # fmt: skip
+    run = train_control(recipe, tmp_path / "pong")
+    assert -21 <= run.metrics["test"]["return"] <= 21
+    state = run.read_state().arrays
+    assert state["replay/observations"].shape[2:] == (84, 84, 1)  # each picture once
+    with np.load(run.path / "samples.npz") as samples:
+        assert samples["test_inputs"].shape[1:] == (84, 84, 4)
+        assert samples["test_inputs"].dtype == "uint8"
+    assert np.isfinite(pd.read_csv(run.path / "history.csv")["loss"]).all()
 
 
 def test_a_finished_run_is_returned_as_it_is(cartpole: ControlRun):
