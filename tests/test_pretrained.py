@@ -71,7 +71,7 @@ TABLES = {"digits", "iris", "wine", "breast_cancer", "diabetes"}
 
 
 # Mean returns of a hundred test episodes.
-RETURNS = {"dqn-cartpole": 475.0}
+RETURNS = {"dqn-cartpole": 475.0, "dqn-lunarlander": 200.0}
 
 
 def test_every_packaged_model_has_a_recipe_and_a_promise() -> None:
