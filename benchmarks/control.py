@@ -26,7 +26,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from recipes.control import CONTROL_RECIPES, ControlRecipe, train_control
-from recipes.run import hardware
+from recipes.folder import hardware
 from zoo.files import whole_file
 
 RESULTS = Path(__file__).parent / "results"

@@ -44,7 +44,7 @@ import tensorflow as tf
 from turns import Contender, Turns
 
 import zoo
-from recipes.run import hardware
+from recipes.folder import hardware
 from zoo.files import whole_file
 from zoo.sequence.decoding import beam, greedy
 from zoo.sequence.steps import Constants, State, Steps, steps_of

@@ -86,7 +86,7 @@ def run_ours(trainer: str, seed: int, steps: int) -> dict[str, Any]:
 
 def row(contender: str, seed: int, found: dict[str, Any]) -> dict[str, Any]:
     """Return the table's row of a run."""
-    from recipes.run import hardware
+    from recipes.folder import hardware
 
     curve = found.pop("curve")
     solved = next(((s, t) for s, t, mean in curve if mean >= SOLVED), (None, None))

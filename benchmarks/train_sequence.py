@@ -48,8 +48,8 @@ from turns import Contender, Turns
 
 from recipes import Recipe
 from recipes.building import seed_everything
+from recipes.folder import hardware
 from recipes.recipe import optimizer
-from recipes.run import hardware
 from recipes.supervised import compile_model
 from zoo import registry, surgery
 from zoo.files import whole_file

@@ -54,8 +54,8 @@ from turns import Contender, Turns
 
 from recipes import Recipe, Splits, train
 from recipes.data import Examples
+from recipes.folder import hardware
 from recipes.recipe import optimizer
-from recipes.run import hardware
 from recipes.supervised import compile_model, recipe_batches
 from zoo import registry, surgery
 from zoo.files import whole_file

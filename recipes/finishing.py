@@ -11,9 +11,10 @@ import numpy as np
 from recipes.data import Examples, Splits, load_data
 from recipes.data.named import SOURCES
 from recipes.evaluation import MAIN_METRIC, answers, figures, measure
+from recipes.folder import hardware
 from recipes.plots import plot_confusion, plot_history
 from recipes.recipe import Recipe
-from recipes.run import Run, State, hardware
+from recipes.run import Run, State
 from recipes.text_evaluation import COMPARED, signature_of, text_answers
 from zoo import cards
 from zoo.errors import InputError

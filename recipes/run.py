@@ -14,33 +14,25 @@
 | `model.keras`, `card.json` | the finished model and its card; the card comes last |
 """
 
-import importlib.metadata
-import json
 import os
-import platform
-import shlex
 import shutil
-import subprocess
-import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from recipes.data.encoder import Encoder
 from recipes.data.splits import Examples, Splits
+from recipes.folder import DAMAGE, STATE, Folder, command, commit, numbered, versions, write_json
 from recipes.recipe import Recipe, check
-from zoo import cards
 from zoo.cards import Dataset, Frozen, TokenizerFile
 from zoo.errors import InputError
 from zoo.files import refuse_taken, sha256_of, whole_file
-from zoo.models import load, load_file, read_tokenizers, write_tokenizers
+from zoo.models import load_file, read_tokenizers, write_tokenizers
 from zoo.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -48,10 +40,6 @@ if TYPE_CHECKING:
 
 _MOST_SAMPLE_BYTES = 64 << 20
 _CALIBRATION = 256
-
-
-# What NumPy raises for a file that is cut short or was changed.
-DAMAGE = (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError, zlib.error)
 
 
 class Config(Frozen, frozen=True):
@@ -94,9 +82,6 @@ class Config(Frozen, frozen=True):
     known_data: str = ""
 
 
-C = TypeVar("C", bound=Frozen)
-
-
 @dataclass
 class State:
     """Where a training stands.
@@ -122,81 +107,6 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
     model: list[np.ndarray] = field(default_factory=list)
     optimizer: list[np.ndarray] = field(default_factory=list)
-
-
-class Folder(Generic[C]):
-    """What every run's folder has, however its model learns.
-
-    Args:
-        path: of an existing run.
-
-    Raises:
-        InputError: it is no run, or its config is damaged.
-    """
-
-    config_type: type[C]
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        file = self.path / "config.json"
-        try:
-            self.config = msgspec.json.decode(file.read_bytes(), type=self.config_type)
-        except FileNotFoundError:
-            raise InputError(f"{self.path} is no run: it holds no config.json.") from None
-        except (OSError, msgspec.DecodeError) as error:
-            raise InputError(f"{file} is damaged: {error}") from None
-
-    @property
-    def name(self) -> str:
-        """Name of the run's folder."""
-        return self.path.resolve().name
-
-    @property
-    def finished(self) -> bool:
-        """Whether the model and its card are there."""
-        return (self.path / cards.FILE).is_file()
-
-    @property
-    def card(self) -> cards.Card:
-        """The finished run's card."""
-        return cards.read(self.path / cards.FILE)
-
-    @property
-    def metrics(self) -> dict[str, dict[str, float]]:
-        """Figures by split and name."""
-        return json.loads((self.path / "metrics.json").read_text())
-
-    def kept_weights(self, epoch: int) -> Path:
-        """Return the path of the weights of an epoch."""
-        return self.path / f"kept-{epoch}.weights.h5"
-
-    def checked(self, name: str, sha256: str) -> Path:
-        """Return the path of one of its files, whose hash is known."""
-        path = self.path / name
-        if not path.is_file() or sha256_of(path) != sha256:
-            raise InputError(f"{path} is missing or damaged: start the run anew.")
-        return path
-
-    def load(self) -> "keras.Model":
-        """Load the finished model."""
-        return load(self.path)
-
-    def sweep(self) -> None:
-        """Remove what a killed process left half-written."""
-        for part in self.path.glob(".part-*"):
-            part.unlink(missing_ok=True)
-
-    def write_history(self, rows: list[dict[str, float]]) -> None:
-        """Keep the course of the training as a table."""
-        columns = list(rows[-1])
-        lines = [",".join(columns)]
-        lines += [",".join(repr(row.get(c, "")) for c in columns) for row in rows]
-        with whole_file(self.path / "history.csv") as temporary:
-            temporary.write_text("\n".join(lines) + "\n")
-
-    def write_metrics(self, metrics: dict[str, dict[str, float]]) -> None:
-        """Keep figures by split and name."""
-        write_json(self.path / "metrics.json", metrics)
 
 
 class Run(Folder[Config]):
@@ -296,17 +206,15 @@ class Run(Folder[Config]):
 
     def read_state(self) -> State | None:
         """Return where the training stood when it last finished an epoch."""
-        path = self.path / "state.npz"
-        if not path.is_file():
+        facts, arrays = self.read_arrays()
+        if not facts:
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
-                state = State(**json.loads(bytes(file["facts"]).decode()))
-                for name in ("model", "optimizer"):
-                    count = sum(key.startswith(f"{name}/") for key in file.files)
-                    setattr(state, name, [file[f"{name}/{i}"] for i in range(count)])
-        except DAMAGE as error:
-            raise InputError(f"{path} is damaged: {error}") from None
+            state = State(**facts)
+        except TypeError as error:
+            raise InputError(f"{self.path / STATE} is damaged: {error}") from None
+        for name in ("model", "optimizer"):
+            setattr(state, name, [arrays[key] for key in numbered(arrays, name)])
         return state
 
     def write_state(self, state: State) -> None:
@@ -317,8 +225,7 @@ class Run(Folder[Config]):
             for name in ("model", "optimizer")
             for i, value in enumerate(getattr(state, name))
         }
-        with whole_file(self.path / "state.npz") as temporary:
-            np.savez(temporary, facts=np.frombuffer(json.dumps(facts).encode(), "uint8"), **arrays)
+        self.write_arrays(facts, arrays)
         self.write_history(state.history)
 
     def discard_if_empty(self) -> None:
@@ -340,50 +247,6 @@ def _all_or_nothing(path: Path) -> Iterator[None]:
         raise
 
 
-def versions(*further: str) -> dict[str, str]:
-    """Return the versions of Python and the packages that compute, and of `further` ones."""
-    names = ("tensorflow", "keras", "numpy", "ai-edge-litert", "deepzoo", *further)
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in names
-    }
-
-
-def hardware() -> str:
-    """Return the processor's name and the number of cores."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{model}, {os.cpu_count()} cores"
-
-
-def command() -> str:
-    """Return the command line; of an absolute path the last part: a card travels."""
-    return shlex.join(map(_without_place, sys.argv))
-
-
-def _without_place(word: str) -> str:
-    """Return a word of a command; of an absolute path the last part."""
-    option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
-    return f"{option}{equals}{Path(value).name if Path(value).is_absolute() else value}"
-
-
-def commit() -> str:
-    """Return the commit of the recipe's source tree, or "" where it is not in a repository."""
-    file = Path(__file__)
-
-    def git(*words: str) -> str:
-        call = ["git", "-C", str(file.parent), *words]
-        return subprocess.check_output(call, text=True, stderr=subprocess.DEVNULL).strip()
-
-    try:
-        git("ls-files", "--error-unmatch", file.name)  # it may be installed in another repository
-        return git("describe", "--always", "--dirty", "--abbrev=12")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
 def some(examples: Examples, count: int) -> Examples:
     """Return at most `count` examples, drawn always alike."""
     if len(examples) <= count:
@@ -398,9 +261,3 @@ def _kept(data: Splits) -> tuple[Examples, Examples]:
     if data.task == "language_modeling":  # a text's characters are examples together alone
         return data.train.take(np.arange(min(len(data.train), 1 << 14))), data.test
     return some(data.train, _CALIBRATION), some(data.test, most)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")

@@ -23,6 +23,13 @@ _BERT = {"vocabulary_size": 30_522, "segments": 2, "include_top": False}
 # An Atari screen, four frames of it, with the actions of Breakout.
 _ATARI = {"input_shape": (84, 84, 4), "actions": 4, "observation": "uint8"}
 _NATURE = _ATARI | {"convolutions": ((32, 8, 4), (64, 4, 2), (64, 3, 1)), "hidden": (512,)}
+_DIGITS = {"classes": 10}  # what a conditional one is asked of
+_MADE_32, _MADE_64 = {"output_shape": (32, 32, 3)}, {"output_shape": (64, 64, 3)}
+_SEEN_32, _SEEN_64 = {"input_shape": (32, 32, 3)}, {"input_shape": (64, 64, 3)}
+_PLAIN = {"normalization": "none"}
+_DCGAN = (
+    "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks"
+)
 _VIT_16 = {"patch_size": 16, **_IMAGENET}
 
 ROWS = (
@@ -445,6 +452,120 @@ ROWS = (
         link="https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf",
         year=2019,
         section="7.5",
+    ),
+    Architecture(
+        name="gan",
+        family="generative",
+        task="generation",
+        builder="zoo.generative.gan:gan",
+        variants={
+            "gan": Variant(1_486_352),
+            "cgan": Variant(1_494_864, arguments=_DIGITS),
+        },
+        paper="Generative Adversarial Networks",
+        link="https://arxiv.org/abs/1406.2661",
+        year=2014,
+        section="8.3",
+    ),
+    Architecture(
+        name="gan_discriminator",
+        family="generative",
+        task="discrimination",
+        builder="zoo.generative.gan:gan_discriminator",
+        variants={
+            "gan_discriminator": Variant(533_505),
+            "cgan_discriminator": Variant(538_625, arguments=_DIGITS),
+        },
+        paper="Generative Adversarial Networks",
+        link="https://arxiv.org/abs/1406.2661",
+        year=2014,
+        section="8.3",
+    ),
+    Architecture(
+        name="dcgan",
+        family="generative",
+        task="generation",
+        builder="zoo.generative.dcgan:dcgan",
+        variants={
+            "dcgan": Variant(759_680, 384),
+            "cdcgan": Variant(960_704, 384, arguments=_DIGITS),
+            "dcgan_32": Variant(1_068_928, 896, arguments=_MADE_32),
+            "dcgan_64": Variant(3_576_704, 1_920, arguments=_MADE_64),
+            "dcgan_64_wide": Variant(12_658_432, 3_840, arguments=_MADE_64 | {"width": 128}),
+        },
+        paper=_DCGAN,
+        link="https://arxiv.org/abs/1511.06434",
+        year=2015,
+        section="8.3",
+    ),
+    Architecture(
+        name="dcgan_discriminator",
+        family="generative",
+        task="discrimination",
+        builder="zoo.generative.dcgan:dcgan_discriminator",
+        variants={
+            "dcgan_discriminator": Variant(138_624, 256),
+            "dcgan_critic": Variant(138_368, arguments=_PLAIN),
+            "dcgan_spectral": Variant(138_368, 193, arguments={"normalization": "spectral"}),
+            "cdcgan_discriminator": Variant(139_904, 256, arguments=_DIGITS),
+            "dcgan_32_discriminator": Variant(663_296, 768, arguments=_SEEN_32),
+            "dcgan_32_critic": Variant(662_528, arguments=_SEEN_32 | _PLAIN),
+            "dcgan_64_discriminator": Variant(2_765_568, 1_792, arguments=_SEEN_64),
+            "dcgan_64_wide_discriminator": Variant(
+                11_036_160, 3_584, arguments=_SEEN_64 | {"width": 128}
+            ),
+        },
+        paper=_DCGAN,
+        link="https://arxiv.org/abs/1511.06434",
+        year=2015,
+        section="8.3",
+    ),
+    Architecture(
+        name="residual_gan",
+        family="generative",
+        task="generation",
+        builder="zoo.generative.residual_gan:residual_gan",
+        variants={
+            "residual_gan": Variant(1_204_483, 1_792),
+            "sngan": Variant(4_276_739, 3_584, arguments={"width": 256}),
+        },
+        paper="Improved Training of Wasserstein GANs",
+        link="https://arxiv.org/abs/1704.00028",
+        year=2017,
+        section="8.3",
+    ),
+    Architecture(
+        name="residual_critic",
+        family="generative",
+        task="discrimination",
+        builder="zoo.generative.residual_gan:residual_critic",
+        variants={
+            "residual_critic": Variant(1_053_825),
+            "sngan_discriminator": Variant(
+                1_053_825, 1_281, arguments={"normalization": "spectral"}
+            ),
+            "sngan_projection": Variant(
+                1_055_105, 1_409, arguments={"normalization": "spectral", "classes": 10}
+            ),
+        },
+        paper="Improved Training of Wasserstein GANs",
+        link="https://arxiv.org/abs/1704.00028",
+        year=2017,
+        section="8.3",
+    ),
+    Architecture(
+        name="vae",
+        family="generative",
+        task="reconstruction",
+        builder="zoo.generative.vae:vae",
+        variants={
+            "vae": Variant(815_824),
+            "vae_conv": Variant(880_617, arguments={"filters": (32, 64), "hidden": (128,)}),
+        },
+        paper="Auto-Encoding Variational Bayes",
+        link="https://arxiv.org/abs/1312.6114",
+        year=2014,
+        section="8.2",
     ),
     Architecture(
         name="dqn",

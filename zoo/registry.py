@@ -38,7 +38,7 @@ class Architecture:
         name: the family's short name.
         family: the folder of `zoo/` that holds it.
         task: "classification", "regression", "reconstruction", "translation",
-            "language_modeling" or "control".
+            "language_modeling", "control", "generation" or "discrimination" (of what was made).
         builder: "module:function"; imported when a model is built, never to be listed.
         variants: name of a model -> its `Variant`. Every one of these names can be built.
         paper: title of the paper that introduced it.

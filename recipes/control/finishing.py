@@ -23,7 +23,7 @@ from recipes.control.playing import (
 )
 from recipes.control.policy import greedy
 from recipes.control.run import ControlRun, ControlState
-from recipes.run import hardware
+from recipes.folder import hardware
 from zoo import cards
 from zoo.errors import InputError
 from zoo.files import sha256_of, whole_file

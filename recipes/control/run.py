@@ -13,7 +13,6 @@
 | `model.keras`, `card.json` | the finished model and its card; the card comes last |
 """
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recipes.control.recipe import ControlRecipe
-from recipes.run import DAMAGE, Folder, command, commit, versions, write_json
+from recipes.folder import STATE, Folder, command, commit, versions, write_json
 from zoo.cards import Frozen
 from zoo.errors import InputError
-from zoo.files import refuse_taken, whole_file
+from zoo.files import refuse_taken
 
 if TYPE_CHECKING:
     import keras
@@ -122,22 +121,13 @@ class ControlRun(Folder[ControlConfig]):
 
     def read_state(self) -> ControlState:
         """Return where the training stood after its last evaluation."""
-        path = self.path / "state.npz"
-        if not path.is_file():
-            return ControlState()
+        facts, arrays = self.read_arrays()
         try:
-            with np.load(path, allow_pickle=False) as file:
-                facts = json.loads(bytes(file["facts"]).decode())
-                arrays = {name: file[name] for name in file.files if name != "facts"}
-                return ControlState(**facts, arrays=arrays)
-        except DAMAGE as error:
-            raise InputError(f"{path} is damaged: {error}") from None
+            return ControlState(**facts, arrays=arrays)
+        except TypeError as error:
+            raise InputError(f"{self.path / STATE} is damaged: {error}") from None
 
     def write_state(self, state: ControlState) -> None:
         """Keep where the training stands, and the history beside it."""
-        facts = {name: value for name, value in vars(state).items() if name != "arrays"}
-        with whole_file(self.path / "state.npz") as temporary:
-            words = np.frombuffer(json.dumps(facts).encode(), "uint8")
-            arrays: dict[str, Any] = {"facts": words, **state.arrays}
-            np.savez(temporary, **arrays)
+        self.write_arrays({k: v for k, v in vars(state).items() if k != "arrays"}, state.arrays)
         self.write_history(state.history)

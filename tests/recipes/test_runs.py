@@ -15,8 +15,9 @@ from PIL import Image
 
 import zoo
 from recipes import Recipe, Run, Splits, evaluate, train
+from recipes.folder import commit
 from recipes.plots import plot_confusion
-from recipes.run import State, commit
+from recipes.run import State
 from zoo import InputError, cards
 from zoo.files import sha256_of
 
@@ -230,10 +231,10 @@ def test_a_commit_of_another_repository_is_not_the_recipe_s(
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
-    installed = tmp_path / "site-packages" / "recipes" / "run.py"
+    installed = tmp_path / "site-packages" / "recipes" / "folder.py"
     installed.parent.mkdir(parents=True)
     installed.touch()
-    monkeypatch.setattr("recipes.run.__file__", str(installed))
+    monkeypatch.setattr("recipes.folder.__file__", str(installed))
     assert commit() == ""
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)

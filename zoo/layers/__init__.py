@@ -13,6 +13,7 @@ from zoo.layers.cross_entropy import token_hits, token_losses
 from zoo.layers.dropout import Dropout
 from zoo.layers.embedding import SinusoidalPositions, TokenEmbedding
 from zoo.layers.fake_quantize import FakeQuantize
+from zoo.layers.gaussian_code import GaussianCode
 from zoo.layers.gelu import Gelu
 from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import IMAGENET, raw_input
@@ -32,6 +33,7 @@ __all__ = [
     "Conv2D",
     "Dropout",
     "FakeQuantize",
+    "GaussianCode",
     "Gelu",
     "LearnedPositions",
     "LocalResponseNormalization",

@@ -1,0 +1,1 @@
+"""Models that make pictures: generators, the networks that judge them, variational autoencoders."""
