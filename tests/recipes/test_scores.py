@@ -73,7 +73,7 @@ def test_diagonal_covariances_differ_by_their_deviations(variances: list[tuple[f
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
-@pytest.mark.parametrize("features", [40, 300])
+@pytest.mark.parametrize("features", [40, 120])
 def test_singular_covariances_have_the_distance_of_the_space_that_they_fill(features: int):
     # Turned into more dimensions, which leaves all distances as they are.
     one, other = points(1, 50, 6), points(2, 50, 6)
@@ -111,7 +111,7 @@ def test_the_kernel_distance_is_that_of_two_loops(seed: int, features: int, size
     one, other = points(seed, sizes[0], features), points(seed + 1, sizes[1], features)
     found, deviation = kernel_distance(one, other, subsets=2)
     assert found == pytest.approx(kernel_distance_by_loops(one, other), rel=1e-6, abs=1e-6)
-    assert deviation == pytest.approx(0, abs=1e-6 * (1 + abs(found)))
+    assert deviation == 0
 
 
 def test_the_kernel_distance_of_one_distribution_is_0_in_the_mean():
@@ -202,7 +202,7 @@ def test_precision_and_recall_of_more_examples_than_are_compared_at_a_time():
     real, generated = random.normal(size=(2500, 3)), 0.8 * random.normal(size=(2300, 3)) + 0.5
     between = cdist(real, generated)
     reach, generated_reach = (
-        np.sort(cdist(part, part), axis=1)[:, 3] for part in (real, generated)
+        np.partition(cdist(part, part), 3, axis=1)[:, 3] for part in (real, generated)
     )
     expected = (
         (between <= reach[:, None]).any(axis=0).mean(),
@@ -294,35 +294,32 @@ def answers_of(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
 def test_the_scores_of_mnist(needs: Callable[[str], None]):
     needs("mnist")
     test = load_data("mnist").test
-    order = np.random.default_rng(0).permutation(len(test))[:4000]
+    order = np.random.default_rng(0).permutation(len(test))[:1600]
     pictures, digits = test.inputs[order], test.targets[order]
-    real, others = pictures[:2000], pictures[2000:]
-    alike = score(real, others)
-    random = score(real, noise(1000))
-    half = score(real, others[digits[2000:] < 5])
-    assert alike.distance < 2 * alike.floor
-    assert alike.distance < half.distance / 10 < random.distance / 20
+    real, others = pictures[:800], pictures[800:]
+    alike, random = score(real, others), score(real, noise(400))
+    half = score(real, others[digits[800:] < 5])
+    assert alike.distance < alike.floor
+    assert alike.distance < half.distance / 5 < random.distance / 10
     assert abs(alike.kernel) < half.kernel / 10 < random.kernel / 10
     assert abs(alike.kernel_floor) < half.kernel / 10
-    assert alike.precision > 0.9
-    assert alike.recall > 0.9
-    assert half.precision > 0.9
+    assert min(alike.precision, alike.recall, half.precision) > 0.8
     assert half.recall < 0.7
     assert random.recall < 0.1
     assert random.classifier < half.classifier < alike.classifier < 10
     assert max(alike.shares) < 0.15
     assert sum(half.shares[:5]) > 0.95
     assert (alike.name, alike.features) == ("feature distance", "lenet5-mnist")
-    assert (alike.examples, random.examples, alike.real_examples) == (2000, 1000, 2000)
+    assert (alike.examples, random.examples, random.real_examples) == (800, 400, 800)
     assert (alike.resize, alike.real_split, alike.seed) == ("none", "test", 0)
 
 
 def test_scores_are_the_figures_of_the_features_and_the_answers(lenet: keras.Model):
-    real, generated = noise(300), noise(280, seed=1) // 2
-    found = score(real, generated, floor=noise(260, seed=2), seed=3, real_split="validation")
+    real, generated = noise(100), noise(90, seed=1) // 2
+    found = score(real, generated, floor=noise(80, seed=2), seed=3, real_split="validation")
     hidden = zoo.load("lenet5-mnist", include_top=False)
-    one, two, third = (answers_of(hidden, part) for part in (real, generated, noise(260, seed=2)))
-    assert one.shape == (300, 84)
+    one, two, third = (answers_of(hidden, part) for part in (real, generated, noise(80, seed=2)))
+    assert one.shape == (100, 84)
     answers = answers_of(lenet, generated)
     shares = coverage(answers.argmax(axis=-1), 10)
     close = {"rel": 1e-4, "abs": 1e-6}
@@ -421,7 +418,8 @@ def test_the_seed_decides_what_is_drawn():
     assert one.floor != other.floor
 
 
-def test_only_the_features_of_inception_v3_make_an_fid():
+def test_only_the_features_of_inception_v3_make_an_fid(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("recipes.scores.gaussian_distance", lambda *_: 0.0)  # slow with so many
     pictures = noise(8, (8, 8, 3))
     for name, width, classes, expected in (
         ("inception_v3", 2048, 1000, "FID"),
