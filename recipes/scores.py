@@ -340,7 +340,7 @@ def precision_recall(
     An example lies among others if it is at least as near to one of them as that one's own
     `neighbours`-th neighbour. A model that makes only a part of what there is has a high precision
     and a low recall; one whose examples are not like real ones, a low precision. An example far
-    from all others of its kind reaches far, and may make a whole bundle of the other kind precise:
+    from all others of its kind reaches far, and may make many of the other kind count:
     look at both figures, and at a distance.
 
     Args:

@@ -141,12 +141,71 @@ def image_folder(
         task="classification",
         labels=tuple(labels),
         source=str(folder),
-        preprocessing=(
-            f"pictures turned by their orientation tag, transparency laid on white, the shorter "
-            f"side scaled and the middle cut out to {shape[0]}×{shape[1]}, "
-            + ("grey" if shape[2] == 1 else "RGB")
-        ),
+        preprocessing=_preprocessing(shape),
         skipped=tuple(skipped),
+    )
+
+
+def has_class_folders(folder: Path) -> bool:
+    """Return whether a folder's pictures lie in folders of classes, or of splits."""
+    if _roots(folder) != {0: folder}:
+        return True
+    loose = any(path.is_file() and may_be_picture(path) for path in folder.iterdir())
+    return not loose and len(list(_folders(folder))) > 1
+
+
+def loose_pictures(
+    folder: Path, shape: Sequence[int] | None = None, strict: bool = False, test: float = 0.1
+) -> Splits:
+    """Load all pictures in a folder and its folders, which belong to no class.
+
+    Args:
+        folder: holds the pictures; what stands there twice is taken once.
+        shape: `(height, width, channels)` that every picture is brought to; default 64×64×3.
+        strict: raise at the first file that cannot be read, in place of leaving it out.
+        test: share that is held back, by the hash of the content.
+
+    Returns:
+        `Splits` whose targets are all 0, without a validation split.
+
+    Raises:
+        InputError: fewer than two different pictures, or, if `strict`, a file that cannot be read.
+    """
+    shape = _checked(SHAPE if shape is None else shape)
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and may_be_picture(path)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    inputs, hashes, skipped = _read_all(files, shape, strict)
+    hashes = hashes[hashes != b""]
+    first = np.sort(np.unique(hashes, return_index=True)[1])
+    if len(first) < 2:
+        raise InputError(
+            f"{folder} holds {len(first)} different pictures that can be read: two at least are "
+            "needed, and good ones take thousands."
+        )
+    examples = Examples(inputs[: len(hashes)], np.zeros(len(hashes), "int64")).take(first)
+    learned, held_back = divide(hashes[first], examples.targets, [test])
+    return Splits.of(
+        examples,
+        [learned, np.zeros(0, "int64"), held_back],
+        task="generation",
+        labels=(),
+        source=str(folder),
+        preprocessing=_preprocessing(shape),
+        skipped=tuple(skipped),
+    )
+
+
+def _preprocessing(shape: Sequence[int]) -> str:
+    """Return in words what happens to the user's pictures."""
+    return (
+        f"pictures turned by their orientation tag, transparency laid on white, the shorter side "
+        f"scaled and the middle cut out to {shape[0]}×{shape[1]}, "
+        + ("grey" if shape[2] == 1 else "RGB")
     )
 
 

@@ -14,6 +14,7 @@ import typer
 from zoo.cli import (
     control,
     explaining,
+    generating,
     learning,
     listing,
     predicting,
@@ -37,7 +38,7 @@ for command in (
     listing.show,
     predicting.predict,
     texts.translate,
-    texts.generate,
+    generating.generate,
     explaining.explain,
     learning.train,
     learning.evaluate,

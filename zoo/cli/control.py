@@ -121,12 +121,17 @@ def _compare(before: "Card", after: "Card") -> None:
 
 def is_agents_run(path: Path) -> bool:
     """Return whether a folder holds a run of control."""
+    return task_of_run(path) == "control"
+
+
+def task_of_run(path: Path) -> str:
+    """Return the task of the run in a folder, or "" where there is none."""
     file = path / "config.json"
     try:
         found = json_of(file.read_bytes())
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found.get("task") == "control"
+        return ""
+    return str(found.get("task", "")) if isinstance(found, dict) else ""
 
 
 def recipe_named(name: str, env: str | None, fields: dict[str, Any]) -> "ControlRecipe":

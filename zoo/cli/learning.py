@@ -74,7 +74,7 @@ def train(
     refuse_taken(place)
     output.start_tensorflow()
     import recipes
-    from zoo.cli import control
+    from zoo.cli import adversarial, control
 
     if env or control.is_agent(name):
         if data or given:
@@ -82,6 +82,11 @@ def train(
         agent = control.recipe_named(name, env, fields)
         with _resumable(place, "train"):
             control.finished(control.train_agent(agent, place), json)
+        return
+    if adversarial.is_adversary(name):
+        adversaries = adversarial.recipe_named(name, data, fields, given)
+        with _resumable(place, "train"):
+            adversarial.finished(adversarial.train(adversaries, place), json)
         return
     recipe = recipe_named(name, data, fields, given)
     splits = loaded(recipe)
@@ -292,11 +297,15 @@ def _resume(out: Path | None, changes: dict[str, Any], json: bool) -> None:
     output.start_tensorflow()
     from recipes.run import Run
     from recipes.supervised import continue_run
-    from zoo.cli import control
+    from zoo.cli import adversarial, control
 
     if control.is_agents_run(out):
         with _resumable(out, "train"):
             control.finished(control.train_agent(None, out), json)
+        return
+    if adversarial.is_adversaries_run(out):
+        with _resumable(out, "train"):
+            adversarial.finished(adversarial.train(None, out), json)
         return
     run = Run(out)
     with _resumable(run.path, "train"):

@@ -87,27 +87,8 @@ def translate(
             output.plain(f"{score}{answer.text}")
 
 
-def generate(
-    model: Annotated[str, typer.Argument(help="A pretrained model, or the path of a run.")],
-    prompt: Annotated[str, typer.Option(help="How the text begins.")] = "",
-    length: Annotated[int, typer.Option(min=1, help="Tokens that are written.")] = 300,
-    count: Annotated[int, typer.Option(min=1, help="Number of texts.")] = 1,
-    temperature: Annotated[
-        float, typer.Option(help="Of the draws; 0 takes the likeliest token.")
-    ] = 0.8,
-    top_k: Annotated[int, typer.Option(help="Draw from the so many likeliest; 0: all.")] = 0,
-    top_p: Annotated[
-        float, typer.Option(help="Draw from the fewest that have this probability together.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    json: output.Json = False,
-) -> None:
-    """Write on from a prompt, by a language model."""
-    from zoo import cards
-
-    card = cards.card(model)
-    if card.task != "language_modeling":
-        raise InputError(f"{model!r} does not write on: it is for {card.task}.")
+def write_on(model: str, prompt: str, json: bool, **options: Any) -> None:
+    """Write on from a prompt; `options` are those of `recipes.generation.Generator`."""
     output.start_tensorflow()
     from recipes.generation import Generator
     from zoo.models import load, load_tokenizers
@@ -116,7 +97,7 @@ def generate(
     strange = generator.tokenizer.unknown(prompt)
     if strange:
         output.progress.print(f"not in the vocabulary: {' '.join(map(repr, strange))}")
-    texts = generator(prompt, length, count, temperature, top_k, top_p, seed)
+    texts = generator(prompt, **options)
     if json:
         output.emit([{"prompt": prompt, "text": text} for text in texts])
         return

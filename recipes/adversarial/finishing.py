@@ -1,0 +1,166 @@
+"""The end of a training of two adversaries: what the generator makes is scored, and gets a card."""
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import msgspec
+import numpy as np
+from matplotlib.figure import Figure
+
+from recipes.adversarial.pictures import classes_of, codes_of, generate, labels_of, save_film
+from recipes.adversarial.run import AdversarialRun, AdversarialState
+from recipes.adversarial.trainer import AdversarialTrainer
+from recipes.data.splits import Splits
+from recipes.folder import hardware
+from recipes.scores import Scores, score
+from zoo import cards
+from zoo.files import sha256_of, whole_file
+
+SCORE_SEED = 2_000_003  # of the codes whose pictures are scored
+_SAMPLES, _CALIBRATION = 1_000, 256  # codes that exports are compared on, and calibrated with
+
+
+def finish(run: AdversarialRun, trainer: AdversarialTrainer, data: Splits) -> AdversarialRun:
+    """Score what the generator makes, once, and write pictures, models and card.
+
+    Args:
+        run: its last epoch is taken.
+        trainer: with the networks as they are after it.
+        data: the pictures; the test split is compared with.
+
+    Returns:
+        The run, finished.
+    """
+    state, recipe = run.read_state(), run.config.recipe
+    generator = trainer.averaged()
+    scores = scores_of(generator, data, recipe.judged_by, recipe.score_examples)
+    run.write_metrics({"test": {m.name: m.value for m in metrics_of(scores)}})
+    plot_losses(state.history, run.path / "learning_curve.png")
+    grids = [run.grid_of(row + 1) for row in range(state.epoch)]
+    save_film([path for path in grids if path.is_file()], run.path / "samples.gif")
+    _write_samples(run, generator)
+    for name, model in (("discriminator", trainer.discriminator), ("model", generator)):
+        with whole_file(run.path / f"{name}.keras") as temporary:
+            model.save(temporary)
+    cards.write(_card(run, generator, state, scores), run.path / cards.FILE)
+    return run
+
+
+def scores_of(generator: keras.Model, data: Splits, judge: str, count: int) -> Scores:
+    """Score pictures of a generator against the test split, and against others that are real.
+
+    Args:
+        generator: from codes (and labels) to pictures in 0…1.
+        data: the test split is compared with, and as many pictures that were learned from are the
+            floor.
+        judge: name of the classifier in whose features they are compared.
+        count: number of pictures that are made, and at most taken of the real ones.
+    """
+    random = np.random.default_rng(SCORE_SEED)
+    real = np.asarray(data.test.inputs)[:count]
+    learned = random.permutation(len(data.train))[: len(real)]
+    return score(
+        real,
+        generate(generator, count, SCORE_SEED),
+        judge,
+        real_split="test",
+        floor=np.asarray(data.train.take(np.sort(learned)).inputs),
+        seed=SCORE_SEED,
+    )
+
+
+def metrics_of(scores: Scores) -> list[cards.Metric]:
+    """Return scores as a card has them; the name of the judge stands in its recipe."""
+    found = {
+        scores.name.replace(" ", "_"): scores.distance,
+        f"{scores.name.replace(' ', '_')}_floor": scores.floor,
+        "kernel_distance": scores.kernel,
+        "kernel_distance_floor": scores.kernel_floor,
+        "classifier_score": scores.classifier,
+        "precision": scores.precision,
+        "recall": scores.recall,
+    }
+    if scores.shares:
+        found |= {"least_class_share": min(scores.shares), "most_class_share": max(scores.shares)}
+    return [
+        cards.Metric(name=name, split="test", value=value, examples=scores.examples)
+        for name, value in found.items()
+    ]
+
+
+def plot_losses(history: list[dict[str, float]], path: Path) -> None:
+    """Draw losses and lengths of gradients over the epochs as a PNG."""
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    panels = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for axes, kind in zip(panels, ("loss", "gradient"), strict=True):
+        for network in ("critic", "generator"):
+            axes.plot(epochs, [row[f"{network}_{kind}"] for row in history], label=network)
+        axes.set(xlabel="epoch", ylabel=kind if kind == "loss" else "norm of the gradients")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    panels[1].set_yscale("log")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _write_samples(run: AdversarialRun, generator: keras.Model) -> None:
+    """Keep codes to calibrate exports with, and to compare them on."""
+    parts: dict[str, Any] = {}
+    nothing = np.zeros(0, "int64")  # no target belongs to a code
+    for part, count, seed in (
+        ("calibration", _CALIBRATION, SCORE_SEED + 1),
+        ("test", _SAMPLES, SCORE_SEED + 2),
+    ):
+        labels = labels_of(classes_of(generator), count)
+        parts[f"{part}_inputs"] = codes_of(generator, count, seed)
+        parts[f"{part}_targets"] = nothing
+        if labels is not None:
+            parts[f"{part}_labels"] = labels
+    with whole_file(run.path / "samples.npz") as temporary:
+        np.savez_compressed(temporary, **parts)
+
+
+def _card(
+    run: AdversarialRun, model: keras.Model, state: AdversarialState, scores: Scores
+) -> cards.Card:
+    config, recipe, path = run.config, run.config.recipe, run.path / "model.keras"
+    code = next(tensor for tensor in model.inputs if tensor.name == "code")
+    fields = msgspec.to_builtins(recipe)
+    del fields["reference"]  # the card has a field for that
+    return cards.Card(
+        name=run.name,
+        architecture=recipe.generator,
+        arguments=config.generator_arguments,
+        task="generation",
+        input=cards.Input(
+            name=code.name,
+            shape=list(code.shape[1:]),
+            dtype=code.dtype,
+            preprocessing="standard normal numbers",
+        ),
+        labels=config.labels,
+        parameters=cards.Parameters(
+            trainable=sum(math.prod(w.shape) for w in model.trainable_weights),
+            non_trainable=sum(math.prod(w.shape) for w in model.non_trainable_weights),
+        ),
+        weights=cards.Weights(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path)),
+        dataset=config.dataset,
+        recipe=fields | {"judge": scores.features},
+        metrics=metrics_of(scores),
+        training=cards.Training(
+            command=config.command,
+            seed=recipe.seed,
+            epochs=state.epoch,
+            best_epoch=state.epoch,
+            seconds=round(state.seconds, 1),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=config.commit,
+            hardware=hardware(),
+            versions=config.versions,
+        ),
+        reference=recipe.reference,
+    )

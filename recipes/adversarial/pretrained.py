@@ -1,0 +1,70 @@
+"""Methods by name, and the recipes of the packaged generators."""
+
+from typing import Any
+
+from recipes.adversarial.recipe import AdversarialRecipe
+from zoo.registry import unknown
+
+_WASSERSTEIN = {"loss": "wasserstein", "critic_steps": 5}
+# Name -> networks and losses as its paper has them; the data decides about shapes and classes.
+METHODS: dict[str, dict[str, Any]] = {
+    "gan": {"generator": "gan", "discriminator": "gan_discriminator"},
+    "dcgan": {"generator": "dcgan", "discriminator": "dcgan_discriminator"},
+    "cgan": {
+        "generator": "cdcgan",
+        "discriminator": "cdcgan_discriminator",
+        "conditional": True,
+    },
+    "wgan": {
+        "generator": "dcgan",
+        "discriminator": "dcgan_discriminator",
+        "clip_weights": 0.01,
+        "learning_rate": 5e-5,
+        "beta_1": 0.0,
+        "beta_2": 0.9,
+        **_WASSERSTEIN,
+    },
+    "wgan_gp": {
+        "generator": "dcgan",
+        "discriminator": "dcgan_critic",
+        "gradient_penalty": 10.0,
+        "learning_rate": 1e-4,
+        "beta_1": 0.0,
+        "beta_2": 0.9,
+        **_WASSERSTEIN,
+    },
+    "sngan": {
+        "generator": "residual_gan",
+        "discriminator": "sngan_discriminator",
+        "loss": "hinge",
+        "critic_steps": 5,
+        "beta_1": 0.0,
+        "beta_2": 0.9,
+    },
+}
+
+ADVERSARIAL_RECIPES = {
+    "dcgan-mnist": AdversarialRecipe(
+        **METHODS["dcgan"], data="mnist", epochs=25, judge="lenet5-mnist"
+    ),
+    "dcgan-fashion": AdversarialRecipe(
+        **METHODS["dcgan"], data="fashion_mnist", epochs=25, judge="resnet20-fashion"
+    ),
+    "wgan_gp-fashion": AdversarialRecipe(
+        **METHODS["wgan_gp"], data="fashion_mnist", epochs=60, judge="resnet20-fashion"
+    ),
+    "cgan-mnist": AdversarialRecipe(
+        **METHODS["cgan"], data="mnist", epochs=25, judge="lenet5-mnist"
+    ),
+}
+
+
+def adversarial_recipe_of(name: str) -> AdversarialRecipe:
+    """Return the recipe of a packaged generator.
+
+    Raises:
+        InputError: there is none of that name; the nearest ones are given.
+    """
+    if name not in ADVERSARIAL_RECIPES:
+        raise unknown(name, ADVERSARIAL_RECIPES, "recipe of a generator")
+    return ADVERSARIAL_RECIPES[name]

@@ -1,0 +1,250 @@
+"""Training of two adversaries: learn, show, keep; exact over interruptions."""
+
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from recipes.adversarial.finishing import finish
+from recipes.adversarial.pictures import (
+    SAMPLES_SEED,
+    classes_of,
+    codes_of,
+    diversity,
+    labels_of,
+    save_grid,
+)
+from recipes.adversarial.recipe import AdversarialRecipe
+from recipes.adversarial.run import AdversarialRun, AdversarialState
+from recipes.adversarial.trainer import AdversarialTrainer, make
+from recipes.building import seed_everything
+from recipes.data.pictures import load_pictures
+from recipes.data.splits import Splits
+from zoo import registry
+from zoo.errors import CheckFailed, InputError
+from zoo.files import refuse_taken
+
+Progress = Callable[[AdversarialState, AdversarialRecipe], None]
+
+SHOWN = 64  # pictures of a grid
+_BLOCK = 64  # updates of the generator in one call
+_COMPARED = 500  # pictures whose diversity is measured
+# Below this share of the real pictures' diversity a generator makes few kinds of pictures.
+_COLLAPSED = 0.5
+_STEEP = 1e3  # norm of gradients from which on a training diverges
+
+
+class Collapse(UserWarning):
+    """What a generator makes is less and less diverse."""
+
+
+class Divergence(UserWarning):
+    """Gradients grow out of bounds."""
+
+
+def train_adversarial(
+    recipe: AdversarialRecipe,
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> AdversarialRun:
+    """Train a generator and its critic by a recipe.
+
+    Args:
+        recipe: how.
+        out: folder of the new run.
+        resume: go on where the run in `out` stopped, with the recipe that it was started with; a
+            finished run is returned as it is.
+        progress: called after every epoch with the state and the recipe.
+
+    Returns:
+        The finished `AdversarialRun`.
+
+    Raises:
+        InputError: the recipe or the data is wrong, or `out` is taken.
+        CheckFailed: a loss became infinite or not a number; the last good epoch is kept.
+
+    Warns:
+        Collapse: what is made is less than half as diverse as what is real.
+        Divergence: gradients are longer than a thousand.
+    """
+    if resume:
+        run = AdversarialRun(out)
+        if run.finished:
+            return run
+        recipe = run.config.recipe
+        return _continue(run, _loaded(recipe), progress)
+    refuse_taken(Path(out))
+    data = _loaded(recipe)
+    arguments = _arguments(recipe, data)
+    built(recipe, *arguments)  # what does not fit is refused before anything is written
+    return _continue(AdversarialRun.create(out, recipe, *arguments, data), data, progress)
+
+
+def built(
+    recipe: AdversarialRecipe, of_generator: dict[str, Any], of_discriminator: dict[str, Any]
+) -> tuple[keras.Model, keras.Model]:
+    """Build a generator and its critic, always alike.
+
+    Raises:
+        InputError: an argument is wrong, or they do not fit each other.
+    """
+    seed_everything(recipe.seed)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        generator = registry.build(recipe.generator, **of_generator)
+        discriminator = registry.build(recipe.discriminator, **of_discriminator)
+    except InputError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise InputError(f"these networks cannot be built: {str(error).splitlines()[0]}") from error
+    finally:
+        keras.config.set_dtype_policy(before)
+    seen = next(tensor.shape[1:] for tensor in discriminator.inputs if tensor.name == "image")
+    if tuple(generator.output_shape[1:]) != tuple(seen):
+        raise InputError(
+            f"{recipe.generator!r} makes pictures of {tuple(generator.output_shape[1:])}, and "
+            f"{recipe.discriminator!r} judges those of {tuple(seen)}."
+        )
+    return generator, discriminator
+
+
+def _loaded(recipe: AdversarialRecipe) -> Splits:
+    data = load_pictures(recipe.data, recipe.shape or None, **recipe.data_options)
+    learned = len(data.train) + len(data.validation)
+    if learned < recipe.batch_size * recipe.critic_steps:
+        raise InputError(
+            f"{recipe.data!r} has {learned} pictures to learn from, fewer than an update takes "
+            f"({recipe.batch_size} × {recipe.critic_steps}): lower batch_size."
+        )
+    if recipe.conditional and not data.labels:
+        raise InputError(f"{recipe.data!r} has no classes: a conditional recipe needs some.")
+    return data
+
+
+def _arguments(recipe: AdversarialRecipe, data: Splits) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the builders are called with."""
+    classes = {"classes": len(data.labels)} if recipe.conditional else {}
+    return (
+        {"output_shape": list(data.shape)} | classes | recipe.generator_arguments,
+        {"input_shape": list(data.shape)} | classes | recipe.discriminator_arguments,
+    )
+
+
+def _continue(run: AdversarialRun, data: Splits, progress: Progress | None) -> AdversarialRun:
+    """Train a run to its end from where it stands, and finish it."""
+    run.sweep()
+    config = run.config
+    networks = built(config.recipe, config.generator_arguments, config.discriminator_arguments)
+    learned = data.train.joined(data.validation)
+    trainer = AdversarialTrainer(*networks, config.recipe, learned.inputs, learned.targets)
+    state = run.read_state()
+    if state.epoch:
+        trainer.restore(state.arrays)
+    try:
+        _train(run, trainer, state, learned.inputs, progress)
+    except (CheckFailed, InputError):
+        if not run.read_state().epoch:  # there is nothing to go on from
+            shutil.rmtree(run.path)
+        raise
+    return finish(run, trainer, data)
+
+
+def _train(
+    run: AdversarialRun,
+    trainer: AdversarialTrainer,
+    state: AdversarialState,
+    pictures: np.ndarray,
+    progress: Progress | None,
+) -> None:
+    recipe = run.config.recipe
+    writer = tf.summary.create_file_writer(str(run.path / "tensorboard"))
+    real = diversity(_some(pictures))
+    while state.epoch < recipe.epochs:
+        started = time.perf_counter()
+        figures = _epoch(trainer, recipe, state.epoch, len(pictures))
+        state.seconds += time.perf_counter() - started
+        made = _shown(run, trainer, state.epoch + 1)
+        row = {"epoch": state.epoch + 1, **figures}
+        row |= {"diversity": diversity(made), "real_diversity": real}
+        row["seconds"] = round(state.seconds, 3)
+        _warn(row)
+        state.epoch += 1
+        state.history.append(row)
+        state.arrays = trainer.state()
+        run.write_state(state)
+        with writer.as_default(step=state.epoch):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+        if progress:
+            progress(state, recipe)
+    writer.close()
+
+
+def _epoch(
+    trainer: AdversarialTrainer, recipe: AdversarialRecipe, epoch: int, count: int
+) -> dict[str, float]:
+    """Go through the pictures once; return the means of all updates.
+
+    Raises:
+        CheckFailed: a figure is infinite or not a number.
+    """
+    order = np.random.default_rng((recipe.seed, epoch)).permutation(count)
+    size = recipe.critic_steps * recipe.batch_size
+    updates = count // size  # what is left over is learned from in another epoch's order
+    places = order[: updates * size].reshape(updates, recipe.critic_steps, recipe.batch_size)
+    totals: dict[str, float] = {}
+    for start in range(0, updates, _BLOCK):
+        block = places[start : start + _BLOCK]
+        for name, value in trainer.learn(block).items():
+            if not np.isfinite(value):
+                raise CheckFailed(
+                    f"{name.replace('_', ' ')} became infinite or not a number in epoch "
+                    f"{epoch + 1}; the last good epoch is kept: lower the learning rates, and go "
+                    "on from there in a new run."
+                )
+            totals[name] = totals.get(name, 0.0) + value * len(block) / updates
+    return totals
+
+
+def _shown(run: AdversarialRun, trainer: AdversarialTrainer, epoch: int) -> np.ndarray:
+    """Write the pictures of the same codes as ever, and return more of them."""
+    generator = trainer.averaged()
+    codes = codes_of(generator, _COMPARED, SAMPLES_SEED)
+    made = make(generator, codes, labels_of(classes_of(generator), _COMPARED))
+    run.grid_of(epoch).parent.mkdir(exist_ok=True)
+    save_grid(made[:SHOWN], run.grid_of(epoch))
+    return made
+
+
+def _some(pictures: np.ndarray) -> np.ndarray:
+    chosen = np.random.default_rng(0).permutation(len(pictures))[:_COMPARED]
+    return np.asarray(pictures[chosen])
+
+
+def _warn(row: dict[str, float]) -> None:
+    epoch = int(row["epoch"])
+    share = row["diversity"] / max(row["real_diversity"], 1e-9)
+    if share < _COLLAPSED:
+        warnings.warn(
+            f"after epoch {epoch}, what is made is {share:.0%} as diverse as what is real: the "
+            "generator may collapse to few kinds of pictures.",
+            Collapse,
+            stacklevel=2,
+        )
+    steepest = max(row["critic_gradient"], row["generator_gradient"])
+    if steepest > _STEEP:
+        warnings.warn(
+            f"gradients are as long as {steepest:.0f} in epoch {epoch}: the training may diverge.",
+            Divergence,
+            stacklevel=2,
+        )

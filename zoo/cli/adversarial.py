@@ -1,0 +1,98 @@
+"""What `zoo train` and `zoo reproduce` do with generators and their critics."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.cli import output
+from zoo.cli.learning import checked
+from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from recipes.adversarial import AdversarialRecipe, AdversarialRun
+    from recipes.adversarial.run import AdversarialState
+
+_EPOCHS = 25  # where nobody says
+
+
+def is_adversary(name: str) -> bool:
+    """Return whether a name is of a method or a recipe of adversaries, or of a generator."""
+    from recipes.adversarial import ADVERSARIAL_RECIPES, METHODS
+    from zoo.catalog import NAMES
+
+    made = name in NAMES and NAMES[name].task in ("generation", "discrimination")
+    return name in METHODS or name in ADVERSARIAL_RECIPES or made
+
+
+def recipe_named(
+    name: str, data: str | None, fields: dict[str, Any], given: dict[str, Any]
+) -> "AdversarialRecipe":
+    """Return a recipe of adversaries, or one for a method and data.
+
+    Args:
+        name: of the recipe, the method or the generator.
+        data: what `recipes.data.pictures.load_pictures` takes.
+        fields: of the recipe, over its own.
+        given: further arguments of `load_data`.
+
+    Raises:
+        InputError: no data for a method, no critic for a generator, or a wrong field.
+    """
+    import msgspec
+
+    from recipes.adversarial import ADVERSARIAL_RECIPES, METHODS, AdversarialRecipe
+
+    fields = fields | ({"data": data} if data else {}) | ({"data_options": given} if given else {})
+    if name in ADVERSARIAL_RECIPES:
+        own = msgspec.structs.asdict(ADVERSARIAL_RECIPES[name])
+        return checked(AdversarialRecipe, own | ({"judge": ""} if data else {}) | fields)
+    if data is None:
+        raise InputError(f"name the pictures that {name!r} is to learn from (--data).")
+    if name not in METHODS and "discriminator" not in fields:
+        raise InputError(
+            f"{name!r} is half of a pair: name the other (--set discriminator=...), or a method: "
+            f"{', '.join(METHODS)}."
+        )
+    own = METHODS.get(name, {"generator": name})
+    return checked(AdversarialRecipe, {"epochs": _EPOCHS} | own | fields)
+
+
+def train(recipe: "AdversarialRecipe | None", place: Path) -> "AdversarialRun":
+    """Train a generator and its critic, and show how they do after every epoch.
+
+    Args:
+        recipe: how, or `None` to go on where the run in `place` stopped.
+        place: folder of the run.
+    """
+    from recipes.adversarial import AdversarialRun, train_adversarial
+
+    if recipe is None:
+        recipe = AdversarialRun(place).config.recipe
+        return train_adversarial(recipe, place, resume=True, progress=_shown)
+    return train_adversarial(recipe, place, progress=_shown)
+
+
+def finished(run: "AdversarialRun", json: bool) -> None:
+    """Print the scores of a finished run."""
+    found = run.metrics["test"]
+    if json:
+        output.emit({"run": str(run.path), "metrics": found})
+        return
+    rows = [(name.replace("_", " "), f"{value:.3f}") for name, value in found.items()]
+    title = f"{run.path}, features of {run.card.recipe['judge']}"
+    output.table(title, ("score", "value"), rows)
+
+
+def is_adversaries_run(path: Path) -> bool:
+    """Return whether a folder holds a run of adversaries."""
+    from zoo.cli.control import task_of_run
+
+    return task_of_run(path) == "generation"
+
+
+def _shown(state: "AdversarialState", recipe: "AdversarialRecipe") -> None:
+    row = state.history[-1]
+    output.progress.print(
+        f"epoch {state.epoch}/{recipe.epochs}  critic {row['critic_loss']:.3f}  generator "
+        f"{row['generator_loss']:.3f}  diversity {row['diversity'] / row['real_diversity']:.0%}  "
+        f"{state.seconds:.0f} s"
+    )
