@@ -14,16 +14,15 @@ from scipy.spatial.distance import cdist
 
 import zoo
 from recipes import Splits, load_data
-from recipes.scores import (
-    Scores,
+from recipes.distances import (
     classifier_score,
     coverage,
     frechet_distance,
     gaussian_distance,
     kernel_distance,
     precision_recall,
-    score,
 )
+from recipes.scores import Scores, score
 from zoo.errors import InputError
 
 few = settings(max_examples=40, deadline=None)
@@ -419,7 +418,7 @@ def test_the_seed_decides_what_is_drawn():
 
 
 def test_only_the_features_of_inception_v3_make_an_fid(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("recipes.scores.gaussian_distance", lambda *_: 0.0)  # slow with so many
+    monkeypatch.setattr("recipes.distances.gaussian_distance", lambda *_: 0.0)  # slow with so many
     pictures = noise(8, (8, 8, 3))
     for name, width, classes, expected in (
         ("inception_v3", 2048, 1000, "FID"),

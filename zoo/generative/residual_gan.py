@@ -118,13 +118,15 @@ def residual_critic(
 
 def _doubled(x: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
     """Apply a block of the generator that doubles the sides."""
-    shortcut = layers.UpSampling2D(2, name=f"{name}_up_shortcut")(x)
+    # Not UpSampling2D: LiteRT loses the shape behind the repetitions that it is made of.
+    size = (2 * x.shape[1], 2 * x.shape[2])
+    shortcut = ops.image.resize(x, size, interpolation="nearest")
     shortcut = Conv2D(width, 1, name=f"{name}_shortcut")(shortcut)
     for number in (1, 2):
         x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn{number}")(x)
         x = layers.ReLU(name=f"{name}_relu{number}")(x)
         if number == 1:
-            x = layers.UpSampling2D(2, name=f"{name}_up")(x)
+            x = ops.image.resize(x, size, interpolation="nearest")
         x = Conv2D(
             width, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv{number}"
         )(x)
