@@ -53,7 +53,7 @@ class Manifest(Frozen, frozen=True):
     Attributes:
         name: name of the model.
         task: "classification", "regression", "reconstruction", "translation",
-            "language_modeling" or "control".
+            "language_modeling", "control" or "generation".
         format: name of the format.
         quantization: "float32", "float16", "dynamic" or "int8".
         inputs: what goes into the signature `serving_default`, under these names.

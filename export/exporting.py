@@ -175,6 +175,10 @@ def export(
         task = servable.task
     else:
         servable = Servable(network, task, labels, row.all_ops, batch)
+        if task == "generation" and row.all_ops:
+            from export.picture_servable import add_generation
+
+            add_generation(servable)
     with whole_folder(out, overwrite) as temporary:
         resolve(row.writer)(servable, temporary, quantization, calibration, timeout)
         files = write_tokenizers(tokenizers, temporary)
@@ -260,6 +264,8 @@ def kept_samples(folder: str | os.PathLike[str], task: str, part: str = "test") 
     try:
         with np.load(path, allow_pickle=False) as file:
             inputs, targets = file[f"{part}_inputs"], file[f"{part}_targets"]
+            if f"{part}_label" in file.files:  # of a generator that is asked for classes
+                return {"code": inputs, "label": file[f"{part}_label"]}, None
     except (OSError, ValueError, KeyError, BadZipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} is damaged: {error}") from None
     return inputs, targets_of(inputs, targets, task)
@@ -268,8 +274,8 @@ def kept_samples(folder: str | os.PathLike[str], task: str, part: str = "test") 
 def targets_of(inputs: np.ndarray, targets: np.ndarray, task: str) -> np.ndarray | None:
     """Return what the outputs are held against: for a reconstruction, the inputs in 0…1.
 
-    There is nothing for what an agent does.
+    There is nothing for what an agent does, nor for what a generator makes.
     """
-    if task == "control":
+    if task in ("control", "generation"):
         return None
     return inputs.astype("float32") / 255 if task == "reconstruction" else targets

@@ -15,6 +15,8 @@ _NAMES = {
     "reconstruction": "reconstruction",
     "translation": "logits",
     "language_modeling": "logits",
+    "generation": "image",
+    "discrimination": "judgement",
 }
 
 

@@ -98,7 +98,7 @@ def test_what_cannot_be_translated_is_told_in_a_line(
     assert "at most 1,000 characters" in complaint("translate", model, "x" * 10_000)
     assert "PNG" in complaint("translate", model, "x", "--attention", "a.jpg")
     assert "draws one sentence" in complaint("translate", model, "x", "y", "--attention", "a.png")
-    assert "does not write on" in complaint("generate", model)
+    assert "neither writes nor makes" in complaint("generate", model)
     assert "is for `zoo translate`" in complaint("predict", model, "x")
     pipe(b"\xff\xfe\xff")
     assert "standard input" in complaint("translate", model)

@@ -203,7 +203,7 @@ class Card(Frozen, frozen=True):
         architecture: name in the catalog, or "" for a model that came from elsewhere.
         arguments: what the builder was called with.
         task: "classification", "regression", "reconstruction", "translation",
-            "language_modeling" or "control".
+            "language_modeling", "control" or "generation".
         input: what goes in.
         labels: names of the classes in the order of the outputs; empty if there are none.
         parameters: their numbers.

@@ -119,7 +119,7 @@ def _write_samples(run: AdversarialRun, generator: keras.Model) -> None:
         parts[f"{part}_inputs"] = codes_of(generator, count, seed)
         parts[f"{part}_targets"] = nothing
         if labels is not None:
-            parts[f"{part}_labels"] = labels
+            parts[f"{part}_label"] = labels
     with whole_file(run.path / "samples.npz") as temporary:
         np.savez_compressed(temporary, **parts)
 

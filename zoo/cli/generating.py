@@ -60,7 +60,7 @@ def generate(
         return
     makes = card.task == "generation" or card.architecture.startswith("vae")
     if not makes:
-        raise InputError(f"{model!r} makes nothing: it is for {card.task}.")
+        raise InputError(f"{model!r} neither writes nor makes pictures: it is for {card.task}.")
     _refuse(of_texts, _OF_TEXTS, f"{model!r} makes pictures")
     if out is None:
         raise InputError("name the file that the pictures go to (--out grid.png).")
