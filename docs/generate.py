@@ -142,7 +142,7 @@ def control() -> str:
         seconds = f"{found['seconds'].min():.0f} to {found['seconds'].max():.0f}"
         rows.append(
             f"| `{recipe}`, {trainer} | {len(found)} | {size(int(found['steps'].max()))} | "
-            f"{found['return'].mean():.1f} ({means}), of {found['episodes'].max()} episodes each | "
+            f"{found['return'].mean():.1f} ({means}), of {int(found['episodes'].max())} episodes each | "
             f"{seconds} |"
         )
     return "\n".join(rows)
@@ -162,7 +162,7 @@ def control_speed() -> str:
     rows = ["| CartPole-v1 | environments | steps a second | seconds |", "|---|---|---|---|"]
     for contender, found in table.groupby("contender", sort=False):
         rows.append(
-            f"| {names[contender]} | {found['environments'].max()} | {rates[contender]:.0f} | "
+            f"| {names[contender]} | {int(found['environments'].max())} | {rates[contender]:.0f} | "
             f"{found['seconds'].mean():.1f} |"
         )
     return "\n".join(rows)

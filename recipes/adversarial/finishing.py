@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recipes.adversarial.pictures import classes_of, codes_of, generate, labels_of, save_film
+from recipes.adversarial.recipe import AdversarialRecipe
 from recipes.adversarial.run import AdversarialRun, AdversarialState
 from recipes.adversarial.trainer import AdversarialTrainer
 from recipes.data.splits import Splits
@@ -18,6 +19,7 @@ from recipes.folder import hardware
 from recipes.scores import Scores, score
 from zoo import cards
 from zoo.files import sha256_of, whole_file
+from zoo.models import load
 
 SCORE_SEED = 2_000_003  # of the codes whose pictures are scored
 _SAMPLES, _CALIBRATION = 1_000, 256  # codes that exports are compared on, and calibrated with
@@ -36,8 +38,8 @@ def finish(run: AdversarialRun, trainer: AdversarialTrainer, data: Splits) -> Ad
     """
     state, recipe = run.read_state(), run.config.recipe
     generator = trainer.averaged()
-    scores = scores_of(generator, data, recipe.judged_by, recipe.score_examples)
-    run.write_metrics({"test": {m.name: m.value for m in metrics_of(scores)}})
+    _, metrics = figures_of(generator, data, recipe)
+    run.write_metrics({"test": {metric.name: metric.value for metric in metrics}})
     plot_losses(state.history, run.path / "learning_curve.png")
     grids = [run.grid_of(row + 1) for row in range(state.epoch)]
     save_film([path for path in grids if path.is_file()], run.path / "samples.gif")
@@ -45,47 +47,55 @@ def finish(run: AdversarialRun, trainer: AdversarialTrainer, data: Splits) -> Ad
     for name, model in (("discriminator", trainer.discriminator), ("model", generator)):
         with whole_file(run.path / f"{name}.keras") as temporary:
             model.save(temporary)
-    cards.write(_card(run, generator, state, scores), run.path / cards.FILE)
+    cards.write(_card(run, generator, state, metrics), run.path / cards.FILE)
     return run
 
 
-def scores_of(generator: keras.Model, data: Splits, judge: str, count: int) -> Scores:
-    """Score pictures of a generator against the test split, and against others that are real.
+def figures_of(
+    generator: keras.Model, data: Splits, recipe: AdversarialRecipe
+) -> tuple[Scores, list[cards.Metric]]:
+    """Score pictures of a generator against the test split, and that against others that are real.
 
     Args:
         generator: from codes (and labels) to pictures in 0…1.
-        data: the test split is compared with, and as many pictures that were learned from are the
+        data: the test split is compared with; as many pictures that were learned from are the
             floor.
-        judge: name of the classifier in whose features they are compared.
-        count: number of pictures that are made, and at most taken of the real ones.
+        recipe: names the classifier in whose features they are compared, and how many are made.
+
+    Returns:
+        The scores, and these as a card has them: the distance, its floor, and others; of a
+        conditional generator also which share the classifier takes for what was asked.
     """
+    count, judge = recipe.score_examples, load(recipe.judged_by)
     random = np.random.default_rng(SCORE_SEED)
     real = np.asarray(data.test.inputs)[:count]
     learned = random.permutation(len(data.train))[: len(real)]
-    return score(
+    made = generate(generator, count, SCORE_SEED)
+    scores = score(
         real,
-        generate(generator, count, SCORE_SEED),
+        made,
         judge,
         real_split="test",
         floor=np.asarray(data.train.take(np.sort(learned)).inputs),
         seed=SCORE_SEED,
     )
-
-
-def metrics_of(scores: Scores) -> list[cards.Metric]:
-    """Return scores as a card has them; the name of the judge stands in its recipe."""
+    prefix = scores.name.replace(" ", "_")
     found = {
-        scores.name.replace(" ", "_"): scores.distance,
-        f"{scores.name.replace(' ', '_')}_floor": scores.floor,
+        prefix: scores.distance,
+        f"{prefix}_floor": scores.floor,
         "kernel_distance": scores.kernel,
         "kernel_distance_floor": scores.kernel_floor,
         "classifier_score": scores.classifier,
         "precision": scores.precision,
         "recall": scores.recall,
+        "least_class_share": min(scores.shares),
+        "most_class_share": max(scores.shares),
     }
-    if scores.shares:
-        found |= {"least_class_share": min(scores.shares), "most_class_share": max(scores.shares)}
-    return [
+    asked = labels_of(classes_of(generator), count)
+    if asked is not None and classes_of(generator) == len(scores.shares):
+        answers = judge.predict(made, batch_size=500, verbose=0).argmax(axis=-1)
+        found["recognised"] = float((answers == asked).mean())
+    return scores, [
         cards.Metric(name=name, split="test", value=value, examples=scores.examples)
         for name, value in found.items()
     ]
@@ -125,7 +135,7 @@ def _write_samples(run: AdversarialRun, generator: keras.Model) -> None:
 
 
 def _card(
-    run: AdversarialRun, model: keras.Model, state: AdversarialState, scores: Scores
+    run: AdversarialRun, model: keras.Model, state: AdversarialState, metrics: list[cards.Metric]
 ) -> cards.Card:
     config, recipe, path = run.config, run.config.recipe, run.path / "model.keras"
     code = next(tensor for tensor in model.inputs if tensor.name == "code")
@@ -149,8 +159,8 @@ def _card(
         ),
         weights=cards.Weights(file=path.name, bytes=path.stat().st_size, sha256=sha256_of(path)),
         dataset=config.dataset,
-        recipe=fields | {"judge": scores.features},
-        metrics=metrics_of(scores),
+        recipe=fields | {"judge": recipe.judged_by},
+        metrics=metrics,
         training=cards.Training(
             command=config.command,
             seed=recipe.seed,

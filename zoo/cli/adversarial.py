@@ -3,14 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo import cards
 from zoo.cli import output
 from zoo.cli.learning import checked
-from zoo.errors import InputError
+from zoo.errors import CheckFailed, InputError
+from zoo.files import refuse_taken
+from zoo.weights import pretrained_names
 
 if TYPE_CHECKING:
     from recipes.adversarial import AdversarialRecipe, AdversarialRun
     from recipes.adversarial.run import AdversarialState
 
+_WORSE = 0.1  # share by which a distance may grow from one training to the next
 _EPOCHS = 25  # where nobody says
 
 
@@ -69,6 +73,38 @@ def train(recipe: "AdversarialRecipe | None", place: Path) -> "AdversarialRun":
         recipe = AdversarialRun(place).config.recipe
         return train_adversarial(recipe, place, resume=True, progress=_shown)
     return train_adversarial(recipe, place, progress=_shown)
+
+
+def reproduce(name: str, place: Path, package: Path | None, json: bool) -> None:
+    """Train a packaged generator's recipe again, and package it if asked to.
+
+    Raises:
+        CheckFailed: its distance is larger than its card says by more than a tenth.
+    """
+    from recipes.adversarial import AdversarialRun
+    from recipes.adversarial.pretrained import adversarial_recipe_of
+
+    recipe = adversarial_recipe_of(name)
+    if is_adversaries_run(place):
+        earlier = AdversarialRun(place)
+        if earlier.config.recipe != recipe or (earlier.finished and not package):
+            raise InputError(f"{place} holds another run: name another place (--out).")
+        run = train(None, place)
+    else:
+        refuse_taken(place)
+        run = train(recipe, place)
+    finished(run, json)
+    if name in pretrained_names():  # compared before a better one could be overwritten
+        before, after = (card.metrics[0] for card in (cards.card(name), run.card))
+        if after.value > before.value * (1 + _WORSE):
+            raise CheckFailed(
+                f"{name} has a {before.name.replace('_', ' ')} of {after.value:.2f}, and of "
+                f"{before.value:.2f} on its card."
+            )
+    if package:
+        from zoo.cli.packaging import package_generator
+
+        package_generator(run, name, package)
 
 
 def finished(run: "AdversarialRun", json: bool) -> None:

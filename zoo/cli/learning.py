@@ -226,12 +226,16 @@ def reproduce(
     """Train a pretrained model's recipe again, and compare the result with its card."""
     output.start_tensorflow()
     import recipes
+    from recipes.adversarial import ADVERSARIAL_RECIPES
     from recipes.finetuning import with_data_options
     from recipes.pretrained import recipe_of
-    from zoo.cli import control
+    from zoo.cli import adversarial, control
 
     if control.is_agent(name):
         control.reproduce(name, out or Path("runs") / f"{name}-again", package, json)
+        return
+    if name in ADVERSARIAL_RECIPES:
+        adversarial.reproduce(name, out or Path("runs") / f"{name}-again", package, json)
         return
     recipe = recipe_of(name)
     if download:

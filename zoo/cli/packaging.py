@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from export.parity import Samples
     from recipes import Run
+    from recipes.adversarial import AdversarialRun
     from recipes.control import ControlRun
     from zoo.tokenizer import Tokenizer
 
@@ -148,6 +149,45 @@ def package_agent(run: "ControlRun", name: str, target: Path) -> cards.Card:
                 cards.Metric(name=key, split="test", value=value, examples=recipe.test_episodes)
                 for key, value in found.items()
             ],
+            exports=parity_of(stored, card, samples, calibration[0]),
+        )
+        cards.write(result, folder / cards.FILE)
+    return result
+
+
+def package_generator(run: "AdversarialRun", name: str, target: Path) -> cards.Card:
+    """Write `target/NAME/card.json` and `target/NAME/model.weights.h5` of a generator.
+
+    The weights are stored in half precision: what is made is rounded to 256 levels. Every figure of
+    the card is measured on the weights as they are stored.
+    """
+    from export.exporting import kept_samples
+    from recipes.adversarial.finishing import figures_of
+    from recipes.data.pictures import load_pictures
+
+    card, recipe = run.card, run.config.recipe
+    data = load_pictures(recipe.data, recipe.shape or None, **recipe.data_options)
+    if data.fingerprint != run.config.dataset.fingerprint:
+        raise InputError(
+            f"{data.source!r} has changed since {run.path} learned from it: train it again."
+        )
+    stored = built(card)
+    stored.set_weights(run.load().get_weights())
+    samples = kept_samples(run.path, card.task)
+    calibration = kept_samples(run.path, card.task, "calibration")
+    if samples is None or calibration is None:
+        raise InputError(f"{run.path} has lost its samples: train it again.")
+    with whole_folder(target / name, overwrite=True) as folder:
+        path = folder / WEIGHTS
+        _rounded(stored).save_weights(path)
+        _store_halved(path)
+        stored.load_weights(path)
+        _, metrics = figures_of(stored, data, recipe)
+        result = msgspec.structs.replace(
+            card,
+            name=name,
+            weights=cards.Weights(file=WEIGHTS, bytes=path.stat().st_size, sha256=sha256_of(path)),
+            metrics=metrics,
             exports=parity_of(stored, card, samples, calibration[0]),
         )
         cards.write(result, folder / cards.FILE)
