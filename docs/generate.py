@@ -140,9 +140,10 @@ def control() -> str:
     for (recipe, trainer), found in table.groupby(["recipe", "trainer"], sort=False):
         means = ", ".join(f"{value:.1f}" for value in found["return"])
         seconds = f"{found['seconds'].min():.0f} to {found['seconds'].max():.0f}"
+        episodes = int(found["episodes"].max())
         rows.append(
             f"| `{recipe}`, {trainer} | {len(found)} | {size(int(found['steps'].max()))} | "
-            f"{found['return'].mean():.1f} ({means}), of {int(found['episodes'].max())} episodes each | "
+            f"{found['return'].mean():.1f} ({means}), of {episodes} episodes each | "
             f"{seconds} |"
         )
     return "\n".join(rows)
