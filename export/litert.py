@@ -39,7 +39,7 @@ def write(
         folder: gets `model.tflite`.
         quantization: "float32", "float16", "dynamic" (int8 weights), or "int8" (full).
         calibration: for "int8": real examples by the inputs' names. A model with `FakeQuantize`
-            layers needs none, and is int8 in "dynamic" too.
+            layers needs none, and is int8 in "dynamic" and "float16" too.
         timeout: seconds after which the converter is ended.
 
     Raises:

@@ -91,7 +91,7 @@ class Folder(Generic[C]):
 
     def sweep(self) -> None:
         """Remove what a killed process left half-written."""
-        for part in self.path.glob(".part-*"):
+        for part in self.path.rglob(".part-*"):
             part.unlink(missing_ok=True)
 
     def read_arrays(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

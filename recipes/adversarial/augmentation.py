@@ -56,7 +56,8 @@ def _cutout(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         middle = tf.random.stateless_uniform(
             (count, 1), seed + tf.constant([0, number], seed.dtype), 0, side, tf.int32
         )
-        inside.append(tf.abs(tf.range(side)[None] - middle) < round(side * _HOLE / 2))
+        distance, reach = tf.range(side)[None] - middle, round(side * _HOLE / 2)
+        inside.append(tf.logical_and(distance >= -reach, distance < reach))
     hole = tf.logical_and(inside[0][:, :, None], inside[1][:, None, :])
     return pictures * tf.cast(tf.logical_not(hole), pictures.dtype)[..., None]
 

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 from matplotlib.figure import Figure
 
-from recipes.adversarial.pictures import classes_of, codes_of, generate, labels_of, save_film
-from recipes.adversarial.recipe import AdversarialRecipe
+from recipes.adversarial.pictures import classes_of, generate, labels_of, samples_of, save_film
+from recipes.adversarial.recipe import JUDGES, AdversarialRecipe
 from recipes.adversarial.run import AdversarialRun, AdversarialState
 from recipes.adversarial.trainer import AdversarialTrainer
-from recipes.data.splits import Splits
+from recipes.data.splits import Examples, Splits
 from recipes.folder import hardware
 from recipes.scores import Scores, score
 from zoo import cards
@@ -22,7 +22,6 @@ from zoo.files import sha256_of, whole_file
 from zoo.models import load
 
 SCORE_SEED = 2_000_003  # of the codes whose pictures are scored
-_SAMPLES, _CALIBRATION = 1_000, 256  # codes that exports are compared on, and calibrated with
 
 
 def finish(run: AdversarialRun, trainer: AdversarialTrainer, data: Splits) -> AdversarialRun:
@@ -68,15 +67,14 @@ def figures_of(
     """
     count, judge = recipe.score_examples, load(recipe.judged_by)
     random = np.random.default_rng(SCORE_SEED)
-    real = np.asarray(data.test.inputs)[:count]
-    learned = random.permutation(len(data.train))[: len(real)]
+    real = _drawn(data.test, count, random)
     made = generate(generator, count, SCORE_SEED)
     scores = score(
         real,
         made,
         judge,
         real_split="test",
-        floor=np.asarray(data.train.take(np.sort(learned)).inputs),
+        floor=_drawn(data.train, len(real), random),
         seed=SCORE_SEED,
     )
     prefix = scores.name.replace(" ", "_")
@@ -92,13 +90,19 @@ def figures_of(
         "most_class_share": max(scores.shares),
     }
     asked = labels_of(classes_of(generator), count)
-    if asked is not None and classes_of(generator) == len(scores.shares):
+    if asked is not None and recipe.judged_by == JUDGES.get(recipe.data):  # it knows the classes
         answers = judge.predict(made, batch_size=500, verbose=0).argmax(axis=-1)
         found["recognised"] = float((answers == asked).mean())
     return scores, [
         cards.Metric(name=name, split="test", value=value, examples=scores.examples)
         for name, value in found.items()
     ]
+
+
+def _drawn(examples: Examples, count: int, random: np.random.Generator) -> np.ndarray:
+    """Return so many pictures, or all: they may lie in the order of their classes."""
+    chosen = random.permutation(len(examples))[:count]
+    return np.asarray(examples.take(np.sort(chosen)).inputs)
 
 
 def plot_losses(history: list[dict[str, float]], path: Path) -> None:
@@ -120,16 +124,11 @@ def plot_losses(history: list[dict[str, float]], path: Path) -> None:
 def _write_samples(run: AdversarialRun, generator: keras.Model) -> None:
     """Keep codes to calibrate exports with, and to compare them on."""
     parts: dict[str, Any] = {}
-    nothing = np.zeros(0, "int64")  # no target belongs to a code
-    for part, count, seed in (
-        ("calibration", _CALIBRATION, SCORE_SEED + 1),
-        ("test", _SAMPLES, SCORE_SEED + 2),
-    ):
-        labels = labels_of(classes_of(generator), count)
-        parts[f"{part}_inputs"] = codes_of(generator, count, seed)
-        parts[f"{part}_targets"] = nothing
-        if labels is not None:
-            parts[f"{part}_label"] = labels
+    for part, inputs in zip(("test", "calibration"), samples_of(generator), strict=True):
+        parts[f"{part}_targets"] = np.zeros(0, "int64")  # no target belongs to a code
+        parts[f"{part}_inputs"] = inputs["code"] if isinstance(inputs, dict) else inputs
+        if isinstance(inputs, dict):
+            parts[f"{part}_label"] = inputs["label"]
     with whole_file(run.path / "samples.npz") as temporary:
         np.savez_compressed(temporary, **parts)
 

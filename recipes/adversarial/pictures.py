@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,11 +14,18 @@ from zoo.errors import InputError
 from zoo.files import whole_file
 
 SAMPLES_SEED = 1_000_003  # of the codes that are shown after every epoch
+_SAMPLES, _CALIBRATION = 1_000, 256  # codes that exports are compared on, and calibrated with
 _GAP = 2  # pixels between the pictures of a grid
 
 
 def codes_of(generator: keras.Model, count: int, seed: int) -> np.ndarray:
-    """Return standard normal codes `(count, latent)`; equal seeds give equal ones."""
+    """Return standard normal codes `(count, latent)`; equal seeds give equal ones.
+
+    Raises:
+        InputError: the seed is negative.
+    """
+    if seed < 0:
+        raise InputError(f"a seed must not be negative, but is {seed}.")
     random = np.random.default_rng(seed)
     return random.standard_normal((count, latent_of(generator))).astype("float32")
 
@@ -34,6 +42,19 @@ def labels_of(classes: int, count: int, label: int | None = None) -> np.ndarray 
     if not classes:
         return None
     return (np.arange(count) % classes if label is None else np.full(count, label)).astype("int32")
+
+
+def samples_of(generator: keras.Model) -> tuple[Any, Any]:
+    """Return codes to compare exports on, and others to calibrate them with.
+
+    Of a conditional generator each is a `dict` of "code" and "label".
+    """
+    found = []
+    for count, seed in ((_SAMPLES, SAMPLES_SEED + 1), (_CALIBRATION, SAMPLES_SEED + 2)):
+        codes = codes_of(generator, count, seed)
+        labels = labels_of(classes_of(generator), count)
+        found.append(codes if labels is None else {"code": codes, "label": labels})
+    return found[0], found[1]
 
 
 def classes_of(generator: keras.Model) -> int:

@@ -15,6 +15,7 @@ JUDGES = {
     "fashion_mnist": "resnet20-fashion",
     "cifar10": "resnet20-cifar10",
 }
+FEWEST = 2  # pictures that a distance can be told of
 _OTHER_JUDGE = "resnet20-cifar10"
 
 
@@ -112,6 +113,8 @@ class AdversarialRecipe(Frozen, frozen=True):
         for field in ("beta_1", "beta_2", "ema", "label_smoothing"):
             if not 0 <= getattr(self, field) < 1:
                 raise InputError(f"{field} must be in [0, 1), not {getattr(self, field)}.")
+        if self.score_examples < FEWEST:
+            raise InputError(f"score_examples must be {FEWEST} at least.")
         if self.label_smoothing and not LOSSES[self.loss].bounded:
             raise InputError(f"the loss {self.loss!r} has no targets that could be smoothed.")
         if self.seed >= 2**31:

@@ -21,8 +21,9 @@ FIGURES = (
     "real_logit",
     "made_logit",
 )
-_CODES, _AUGMENT, _MIX = range(3)  # what random numbers are for
-_PURPOSES = 8
+# What random numbers are for; seeds near these are augmentation's further ones.
+_CODES, _AUGMENT_CRITIC, _MIX, _AUGMENT_GENERATOR = range(0, 32, 8)
+_PURPOSES = 32
 
 
 class AdversarialTrainer:
@@ -136,9 +137,10 @@ class AdversarialTrainer:
             self.update.assign_add(1)
         weights = self.generator.trainable_variables
         with tape:
-            seen = augmented(made, recipe.augment, self._seed(_AUGMENT))
+            seen = augmented(made, recipe.augment, self._seed(_AUGMENT_GENERATOR))
             loss = self.loss.generator(self._judged(seen, labels))
-        gradients = _apply(tape, loss, weights, self.optimizers[0])
+            scaled = self.optimizers[0].scale_loss(loss)
+        length = _apply(tape, scaled, weights, self.optimizers[0])
         if recipe.ema:
             done = tf.cast(self.update // recipe.critic_steps, tf.float32)
             # In the beginning an average over few: the first weights make no pictures.
@@ -147,7 +149,7 @@ class AdversarialTrainer:
                 mean.assign(momentum * mean + (1 - momentum) * variable.value)
         critic_loss, critic_gradient, real_logit, made_logit = of_critic
         return tf.stack(
-            [critic_loss, loss, critic_gradient, tf.linalg.global_norm(gradients), real_logit,
+            [critic_loss, loss, critic_gradient, length, real_logit,
              made_logit]
         )  # fmt: skip
 
@@ -155,7 +157,7 @@ class AdversarialTrainer:
         self, real: tf.Tensor, made: tf.Tensor, labels: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         recipe, weights = self.recipe, self.discriminator.trainable_variables
-        seed = self._seed(_AUGMENT)
+        seed = self._seed(_AUGMENT_CRITIC)
         real, made = augmented(real, recipe.augment, seed), augmented(made, recipe.augment, seed)
         with tf.GradientTape() as tape:
             if self.apart:
@@ -171,7 +173,8 @@ class AdversarialTrainer:
                 total += recipe.gradient_penalty * tf.reduce_mean((norms - 1) ** 2)
             if recipe.r1:
                 total += recipe.r1 / 2 * tf.reduce_mean(self._slope(real, labels) ** 2)
-        gradients = _apply(tape, total, weights, self.optimizers[1])
+            total = self.optimizers[1].scale_loss(total)
+        length = _apply(tape, total, weights, self.optimizers[1])
         if recipe.clip_weights:
             for weight in weights:
                 weight.assign(
@@ -179,7 +182,7 @@ class AdversarialTrainer:
                 )
         return (
             loss,
-            tf.linalg.global_norm(gradients),
+            length,
             tf.reduce_mean(of_real),
             tf.reduce_mean(of_made),
         )
@@ -244,8 +247,10 @@ def _optimizer(recipe: AdversarialRecipe, rate: float, network: keras.Model) -> 
 
 def _apply(
     tape: tf.GradientTape, loss: tf.Tensor, weights: list[Any], optimizer: keras.Optimizer
-) -> list[tf.Tensor]:
-    """Update weights, and return the gradients."""
+) -> tf.Tensor:
+    """Update weights by the gradients of a scaled loss, and return the length of the true ones."""
     gradients = tape.gradient(loss, [weight.value for weight in weights])
+    scale = getattr(optimizer, "dynamic_scale", None)
+    length = tf.linalg.global_norm(gradients) / (1.0 if scale is None else scale.value)
     optimizer.apply(gradients, weights)
-    return gradients
+    return length

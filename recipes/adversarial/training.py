@@ -21,13 +21,13 @@ from recipes.adversarial.pictures import (
     labels_of,
     save_grid,
 )
-from recipes.adversarial.recipe import AdversarialRecipe
+from recipes.adversarial.recipe import FEWEST, AdversarialRecipe
 from recipes.adversarial.run import AdversarialRun, AdversarialState
 from recipes.adversarial.trainer import AdversarialTrainer, make
 from recipes.building import seed_everything
 from recipes.data.pictures import load_pictures
 from recipes.data.splits import Splits
-from zoo import registry
+from zoo import cards, registry
 from zoo.errors import CheckFailed, InputError
 from zoo.files import refuse_taken
 
@@ -80,8 +80,12 @@ def train_adversarial(
         run = AdversarialRun(out)
         if run.finished:
             return run
-        recipe = run.config.recipe
-        return _continue(run, _loaded(recipe), progress)
+        data = _loaded(run.config.recipe)
+        if data.fingerprint != run.config.dataset.fingerprint:
+            raise InputError(
+                f"{data.source!r} has changed since {run.path} began to learn from it: start anew."
+            )
+        return _continue(run, data, progress)
     refuse_taken(Path(out))
     data = _loaded(recipe)
     arguments = _arguments(recipe, data)
@@ -109,6 +113,13 @@ def built(
         raise InputError(f"these networks cannot be built: {str(error).splitlines()[0]}") from error
     finally:
         keras.config.set_dtype_policy(before)
+    for name, network in ((recipe.generator, generator), (recipe.discriminator, discriminator)):
+        told = isinstance(network.input, dict)
+        if told != recipe.conditional:
+            raise InputError(
+                f"{name!r} {'is' if told else 'is not'} told the classes, and the recipe is "
+                f"{'' if recipe.conditional else 'not '}conditional: they must fit."
+            )
     seen = next(tensor.shape[1:] for tensor in discriminator.inputs if tensor.name == "image")
     if tuple(generator.output_shape[1:]) != tuple(seen):
         raise InputError(
@@ -126,6 +137,14 @@ def _loaded(recipe: AdversarialRecipe) -> Splits:
             f"{recipe.data!r} has {learned} pictures to learn from, fewer than an update takes "
             f"({recipe.batch_size} × {recipe.critic_steps}): lower batch_size."
         )
+    if min(len(data.train), len(data.test)) < FEWEST:
+        raise InputError(
+            f"{recipe.data!r} leaves {len(data.test)} pictures to compare with, and "
+            f"{len(data.train)} to learn from: add some."
+        )
+    judge = cards.card(recipe.judged_by)
+    if judge.task != "classification" or len(judge.input.shape) != 3:
+        raise InputError(f"{judge.name!r} is no classifier of pictures: it cannot judge.")
     if recipe.conditional and not data.labels:
         raise InputError(f"{recipe.data!r} has no classes: a conditional recipe needs some.")
     return data
@@ -206,11 +225,13 @@ def _epoch(
     for start in range(0, updates, _BLOCK):
         block = places[start : start + _BLOCK]
         for name, value in trainer.learn(block).items():
-            if not np.isfinite(value):
+            # Where losses are scaled, gradients may overflow: such an update is left out.
+            scaled = recipe.precision == "mixed_float16" and name.endswith("gradient")
+            if not np.isfinite(value) and not scaled:
+                kept = "the last good epoch is kept" if epoch else "nothing is kept"
                 raise CheckFailed(
                     f"{name.replace('_', ' ')} became infinite or not a number in epoch "
-                    f"{epoch + 1}; the last good epoch is kept: lower the learning rates, and go "
-                    "on from there in a new run."
+                    f"{epoch + 1}, and {kept}: lower the learning rates."
                 )
             totals[name] = totals.get(name, 0.0) + value * len(block) / updates
     return totals

@@ -42,7 +42,7 @@ class Perceptron:
             if not isinstance(operation, keras.layers.InputLayer)
         ]
         for operation in self._operations:
-            if type(operation).__name__ not in _STEPS:
+            if type(operation).__name__ not in _STEPS or len(operation._inbound_nodes) != 1:
                 raise TypeError(f"{operation.name!r} has no form in NumPy")
         self._input, self._output = id(model.inputs[0]), id(model.outputs[0])
         self.refresh()
@@ -68,8 +68,8 @@ class Perceptron:
 
 
 def _dense(layer: keras.layers.Dense) -> _Step:
-    if layer.activation is not keras.activations.linear:
-        raise TypeError(f"{layer.name!r} has an activation of its own")
+    if layer.activation is not keras.activations.linear or not layer.use_bias:
+        raise TypeError(f"{layer.name!r} has an activation of its own, or no bias")
     kernel, bias = np.asarray(layer.kernel), np.asarray(layer.bias)
     return lambda x: x @ kernel + bias
 

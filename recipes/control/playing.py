@@ -24,7 +24,7 @@ Policy = Callable[[np.ndarray], np.ndarray]
 TEST_SEED = 2_000_000_000  # of test episodes, whatever a recipe's seed
 SAMPLES = 10_000  # observations that an exported policy is held against
 CALIBRATION = 1_000  # and those that it is calibrated with
-_MOST_BYTES = 2**26  # of both; fewer are kept of large pictures
+_MOST_BYTES = 2**26  # of observations together; fewer are kept of large pictures
 _EXPLORING = 0.1  # random actions where observations are gathered: a policy alone sees little
 _SIDE_BY_SIDE = 20  # copies of an environment, at most
 _VIDEOS = (".gif", ".webp", ".png")  # what Pillow writes in many frames
@@ -204,13 +204,17 @@ def observations_of(
     Args:
         policy: observations `(batch, …)` -> actions `(batch,)`.
         environment: a Gymnasium id.
-        count: number of observations, drawn from more.
+        count: number of observations, drawn from more; fewer of large pictures.
         options: arguments of the environment.
         seed: of the first episodes, and of the draw.
 
     Returns:
         `(count, …)`, in no order.
     """
+    with Environments(environment, 1, options) as environments:
+        spaces = environments.spaces
+    size = int(np.prod(spaces.shape)) * np.dtype(spaces.dtype).itemsize
+    count = min(count, max(2, _MOST_BYTES // size))
     seen: list[np.ndarray] = []
     while sum(map(len, seen)) < count:
         played = play_episodes(
@@ -237,12 +241,8 @@ def samples_of(
         environment: a Gymnasium id.
         options: arguments of the environment.
     """
-    with Environments(environment, 1, options) as environments:
-        spaces = environments.spaces
-    size = int(np.prod(spaces.shape)) * np.dtype(spaces.dtype).itemsize
-    count = min(SAMPLES + CALIBRATION, max(2, _MOST_BYTES // size))
-    found = observations_of(policy, environment, count, options)
-    kept = count * SAMPLES // (SAMPLES + CALIBRATION)
+    found = observations_of(policy, environment, SAMPLES + CALIBRATION, options)
+    kept = len(found) * SAMPLES // (SAMPLES + CALIBRATION)
     return found[:kept], found[kept:]
 
 

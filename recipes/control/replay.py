@@ -191,7 +191,7 @@ class Replay:
         self.add(observations, nothing, nothing, nothing, nothing, real=False)
 
     def observed(self) -> np.ndarray:
-        """Return all observations that are kept `(examples, …)`."""
+        """Return what is kept of observations `(examples, …)`: of several pictures, the last."""
         kept = self.observations[: min(self.added, self.rows)]
         return kept.reshape(-1, *kept.shape[2:])
 

@@ -150,8 +150,14 @@ def has_class_folders(folder: Path) -> bool:
     """Return whether a folder's pictures lie in folders of classes, or of splits."""
     if _roots(folder) != {0: folder}:
         return True
-    loose = any(path.is_file() and may_be_picture(path) for path in folder.iterdir())
+    loose = any(path.is_file() and _is_picture(path) for path in folder.iterdir())
     return not loose and len(list(_folders(folder))) > 1
+
+
+def _is_picture(file: Path) -> bool:
+    """Return whether a file's name says that it is a picture."""
+    kind = mimetypes.guess_type(file.name)[0] or ""
+    return kind.startswith("image/") and not file.name.startswith(".")
 
 
 def loose_pictures(

@@ -75,16 +75,28 @@ def train(recipe: "AdversarialRecipe | None", place: Path) -> "AdversarialRun":
     return train_adversarial(recipe, place, progress=_shown)
 
 
-def reproduce(name: str, place: Path, package: Path | None, json: bool) -> None:
+def reproduce(name: str, place: Path, package: Path | None, download: bool, json: bool) -> None:
     """Train a packaged generator's recipe again, and package it if asked to.
+
+    Args:
+        name: of the recipe.
+        place: folder of the run.
+        package: folder that the package goes to, or `None`.
+        download: allow the data to be downloaded.
+        json: print JSON.
 
     Raises:
         CheckFailed: its distance is larger than its card says by more than a tenth.
     """
+    import msgspec
+
     from recipes.adversarial import AdversarialRun
     from recipes.adversarial.pretrained import adversarial_recipe_of
 
     recipe = adversarial_recipe_of(name)
+    if download:
+        options = {**recipe.data_options, "download": True}
+        recipe = msgspec.structs.replace(recipe, data_options=options)
     if is_adversaries_run(place):
         earlier = AdversarialRun(place)
         if earlier.config.recipe != recipe or (earlier.finished and not package):
@@ -107,15 +119,31 @@ def reproduce(name: str, place: Path, package: Path | None, json: bool) -> None:
         package_generator(run, name, package)
 
 
+def evaluate(model: str, json: bool) -> None:
+    """Print the scores of a generator against the test pictures of its own data."""
+    from recipes.adversarial import AdversarialRecipe
+    from recipes.adversarial.finishing import figures_of
+    from recipes.data.pictures import load_pictures
+    from zoo.models import load
+
+    card = cards.card(model)
+    recipe = checked(AdversarialRecipe, card.recipe)
+    data = load_pictures(recipe.data, recipe.shape or None, **recipe.data_options)
+    _, metrics = figures_of(load(model), data, recipe)
+    _scores({metric.name: metric.value for metric in metrics}, model, recipe.judged_by, json)
+
+
 def finished(run: "AdversarialRun", json: bool) -> None:
     """Print the scores of a finished run."""
-    found = run.metrics["test"]
+    _scores(run.metrics["test"], str(run.path), run.config.recipe.judged_by, json)
+
+
+def _scores(found: dict[str, float], name: str, judge: str, json: bool) -> None:
     if json:
-        output.emit({"run": str(run.path), "metrics": found})
+        output.emit({"model": name, "features": judge, "metrics": found})
         return
-    rows = [(name.replace("_", " "), f"{value:.3f}") for name, value in found.items()]
-    title = f"{run.path}, features of {run.card.recipe['judge']}"
-    output.table(title, ("score", "value"), rows)
+    rows = [(key.replace("_", " "), f"{value:.3f}") for key, value in found.items()]
+    output.table(f"{name}, features of {judge}", ("score", "value"), rows)
 
 
 def is_adversaries_run(path: Path) -> bool:

@@ -197,6 +197,13 @@ def evaluate(
 
         shown(play(model), f"{model}, test episodes", json, {"model": model, "split": split})
         return
+    if card(model).task == "generation":
+        if data or given or augment or split != "test":
+            raise InputError(f"{model!r} is scored against the test pictures of its own data.")
+        from zoo.cli import adversarial
+
+        adversarial.evaluate(model, json)
+        return
     if data is None:
         metrics = recipes.evaluate(model, None, split, augment=augment, **given)
     else:
@@ -235,7 +242,8 @@ def reproduce(
         control.reproduce(name, out or Path("runs") / f"{name}-again", package, json)
         return
     if name in ADVERSARIAL_RECIPES:
-        adversarial.reproduce(name, out or Path("runs") / f"{name}-again", package, json)
+        place = out or Path("runs") / f"{name}-again"
+        adversarial.reproduce(name, place, package, download, json)
         return
     recipe = recipe_of(name)
     if download:

@@ -159,6 +159,14 @@ def _samples(model: str, card: "Card", data: str | None, given: dict[str, Any]) 
             greedy(load(model)), card.dataset.source, card.recipe.get("environment_options")
         )
         return {"samples": (kept, None), "calibration": calibration}
+    if card.task == "generation":
+        if data or given:
+            raise InputError(f"{card.name!r} is compared on codes, not on data.")
+        from recipes.adversarial.pictures import samples_of as codes_for
+        from zoo.models import load
+
+        codes, calibration = codes_for(load(model))
+        return {"samples": (codes, None), "calibration": calibration}
     from export.exporting import targets_of
     from recipes.inputs import data_for
     from recipes.run import some

@@ -57,7 +57,7 @@ def dcgan(
         `dict` of it and of the integers "label" `(batch,)`), to pictures, float32 in 0…1.
 
     Raises:
-        ValueError: the pictures are not square.
+        ValueError: the pictures are not square, or their side is odd or not above 4.
 
     Example:
         >>> import zoo
@@ -119,7 +119,8 @@ def dcgan_discriminator(
         picture a real one.
 
     Raises:
-        ValueError: the pictures are not square, or there is no such normalization.
+        ValueError: the pictures are not square, their side is odd or not above 4, or there is no
+            such normalization.
 
     Example:
         >>> import zoo
@@ -161,4 +162,6 @@ def _sides(shape: Sequence[int]) -> list[int]:
     sides = [shape[0]]
     while sides[-1] % 2 == 0 and sides[-1] > _SMALLEST:
         sides.append(sides[-1] // 2)
+    if len(sides) < 2:
+        raise ValueError(f"a side of {shape[0]} cannot be halved: it must be even, and above 4.")
     return sides

@@ -64,7 +64,12 @@ def projected(
 
 
 def judged(layer: keras.Layer, normalization: str) -> keras.Layer:
-    """Return a layer of a critic, whose kernel is normalized by its largest singular value."""
+    """Return a layer of a critic, whose kernel is normalized by its largest singular value.
+
+    It is Keras' layer: in training the kernel itself is set to the normalized one, and gradients
+    are those of the normalized kernel; Miyato et al. keep the kernel, and let gradients pass
+    through its singular value.
+    """
     if normalization != "spectral":
         return layer
     return layers.SpectralNormalization(layer, name=f"{layer.name}_spectral")

@@ -291,12 +291,14 @@ def test_a_training_that_turns_nan_keeps_its_last_good_epoch(
         return figures | ({"critic_loss": float("nan")} if late else {})
 
     monkeypatch.setattr(AdversarialTrainer, "learn", failing)
-    with pytest.raises(CheckFailed, match=r"critic loss became .* in epoch 2; the last good epoch"):
+    with pytest.raises(
+        CheckFailed, match=r"critic loss became .* in epoch 2, and the last good epoch is kept"
+    ):
         train_adversarial(recipe(folder), tmp_path / "run")
     run = AdversarialRun(tmp_path / "run")
     assert run.read_state().epoch == 1
     assert not run.finished
-    with pytest.raises(CheckFailed):  # nothing of a first epoch is worth keeping
+    with pytest.raises(CheckFailed, match="nothing is kept"):  # of a first epoch
         train_adversarial(recipe(folder, batch_size=8), tmp_path / "early")
     assert not (tmp_path / "early").exists()
 
@@ -316,6 +318,7 @@ def test_few_kinds_of_pictures_are_warned_of(folder: Path, tmp_path: Path) -> No
         ({"loss": "hinge", "label_smoothing": 0.1}, "no targets"),
         ({"critic_steps": 0}, "critic_steps must be above 0"),
         ({"ema": 1.0}, "ema must be in"),
+        ({"score_examples": 1}, "score_examples must be 2"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained_is_refused(
@@ -333,6 +336,12 @@ def test_a_recipe_that_cannot_be_trained_is_refused(
         ({"generator_arguments": {"output_shape": [32, 32, 3]}}, "makes pictures of"),
         ({"shape": [16, 8, 3]}, "square"),
         ({"generator_arguments": {"depth": 3}}, "depth"),
+        ({"shape": [27, 27, 3]}, "cannot be halved"),
+        ({"judge": "lenet6-mnist"}, "lenet5-mnist"),
+        ({"judge": "gpt-shakespeare"}, "cannot judge"),
+        ({"generator": "cdcgan", "generator_arguments": {"classes": 2}}, "is told the classes"),
+        ({"data_options": {"targett": "x"}}, "target"),
+        ({"data_options": {"target": "x"}}, "takes no target"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
@@ -341,6 +350,51 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=words):
         train_adversarial(recipe(folder, **fields), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_does_not_go_on_with_other_pictures(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "pictures"
+    shutil.copytree(folder, copy)
+    words = msgspec.json.encode(recipe(copy)).decode()
+    place = str(tmp_path / "killed")
+    command = [sys.executable, "-c", INTERRUPTED, words, place]
+    assert subprocess.run(command, capture_output=True, check=False).returncode < 0
+    next(copy.glob("*.png")).unlink()
+    with pytest.raises(InputError, match="has changed"):
+        train_adversarial(recipe(copy), place, resume=True)
+
+
+def test_a_stray_file_does_not_make_classes_loose(classes: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "classes"
+    shutil.copytree(classes, copy)
+    for name in (".hidden.png", "LICENSE"):
+        (copy / name).write_text("no picture")
+    assert load_pictures(copy).labels == ("dark", "light")
+    (copy / "dark").rename(copy / "train")
+    (copy / "light").rename(copy / "test")
+    with pytest.raises(InputError, match="have no classes"):
+        load_pictures(copy)
+
+
+def test_a_scaled_loss_teaches_as_the_loss_itself(folder: Path) -> None:
+    data = load_pictures(folder, (16, 16, 3))
+    moved = []
+    for precision in ("float32", "mixed_float16"):
+        chosen = recipe(folder, precision=precision)
+        keras.utils.set_random_seed(0)
+        generator = zoo.build("dcgan", output_shape=(16, 16, 3), width=8, latent=6)
+        critic = zoo.build("dcgan_discriminator", input_shape=(16, 16, 3), width=8)
+        before = critic.get_weights()[0]
+        inputs, targets = data.train.inputs, data.train.targets
+        trainer = AdversarialTrainer(generator, critic, chosen, inputs, targets)
+        figures = trainer.learn(np.arange(64).reshape(4, 1, 16))
+        moved.append((critic.get_weights()[0] - before, figures["critic_gradient"]))
+    np.testing.assert_allclose(moved[0][0], moved[1][0], atol=1e-4)
+    assert moved[0][1] == pytest.approx(moved[1][1], rel=0.02)
 
 
 def test_one_picture_is_too_few(tmp_path: Path) -> None:
