@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from recipes.control import CONTROL_RECIPES, ControlRecipe, train_control
 from recipes.folder import hardware
@@ -77,8 +78,9 @@ def plot(curves: pd.DataFrame, path: Path) -> None:
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for axes, ((recipe, trainer), found) in zip(panels, groups, strict=True):
         for seed, curve in found.groupby("seed"):
-            axes.plot(curve["step"], curve["return"], label=f"seed {seed}")
+            axes.plot(curve["step"], curve["return"], label=f"seed {int(seed)}")
         axes.set(title=f"{recipe}, {trainer}", xlabel="environment steps", ylabel="return")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(alpha=0.3)
         axes.legend()
     with whole_file(path) as temporary:
@@ -105,7 +107,8 @@ def main() -> None:
                 row, history = trained(name, recipe)
                 print(row, flush=True)
                 for table, rows in (("control", pd.DataFrame([row])), ("control_curves", history)):
-                    tables[table] = pd.concat([tables[table], rows], ignore_index=True)
+                    both = [part for part in (tables[table], rows) if len(part)]
+                    tables[table] = pd.concat(both, ignore_index=True)
                     with whole_file(RESULTS / f"{table}.csv") as temporary:
                         tables[table].to_csv(temporary, index=False)
     plot(tables["control_curves"], RESULTS / "control_curves.png")
