@@ -182,8 +182,6 @@ def _begin(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Run:
     """Make the copy that learns, and the run, and train it."""
-    if card and card.task in ("control", "generation"):
-        raise InputError(f"{card.name!r} is for {card.task}: it is not fine-tuned on examples.")
     if data.task in TOKENS:
         if recipe.strategy == "frozen":
             raise InputError(

@@ -77,6 +77,10 @@ def data_options_for(
         shape, known, task = tuple(model.input_shape[1:]), {}, None
     else:
         card = cards.read(weights.model_folder(model) / cards.FILE)
+        if card.task in ("control", "generation"):
+            raise InputError(
+                f"{card.name!r} is for {card.task}: it reads no data, and is not fine-tuned on any."
+            )
         shape, known, task = tuple(card.input.shape), card.recipe["data_options"], card.task
     if isinstance(model, str | os.PathLike) and card.tokenizers:
         named = {name: known[name] for name in ("target", "text") if name in known}

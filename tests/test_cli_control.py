@@ -131,6 +131,7 @@ def test_an_agent_is_not_asked_for_what_it_cannot_do(
     table = tmp_path / "table.csv"
     table.write_text("a,b,c,d\n1,2,3,4\n")
     assert "zoo play" in complaint(capsys, "predict", str(agent), str(table))
+    assert "reads no data" in complaint(capsys, "finetune", str(agent), "--data", "digits")
     assert "exists already" in complaint(
         capsys, "train", "dqn", "--env", "CartPole-v1", "--out", str(agent)
     )

@@ -41,6 +41,8 @@ def predict(
         raise InputError(f"{model!r} is for `zoo {verb}`: it gives texts no class.")
     if card.task == "control":
         raise InputError(f"{model!r} is an agent: `zoo play` lets it act.")
+    if card.task == "generation":
+        raise InputError(f"{model!r} makes pictures: `zoo generate` asks it for some.")
     missing = next((file for file in files if not card.tokenizers and not file.exists()), None)
     if missing:
         raise InputError(f"there is no file {missing}.")
