@@ -21,7 +21,7 @@ CALLS = {
     "unknown family": (["list", "--family", "visoin"], "did you mean 'vision'"),
     "task near none": (
         ["list", "--task", "xyz"],
-        "known: classification, control, language_modeling",
+        "known: classification, control, discrimination, generation, language_modeling",
     ),
     "nothing matches": (["list", "xyz*"], "nothing matches 'xyz*'"),
     "nothing matches in JSON": (["list", "xyz*", "--json"], "nothing matches 'xyz*'"),
