@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from export.servable import Servable
+from zoo.generative.parts import classes_of, latent_of
 
 _ALL = -1  # as a label: every class in turn
 
@@ -20,17 +21,15 @@ def add_generation(servable: Servable) -> None:
     Args:
         servable: of a generator.
     """
-    specs = {tensor.name: tensor for tensor in servable.model.inputs}
     servable.add(
         "generate",
         servable.inference,
         [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in servable.model.inputs],
     )
     whole = [tf.TensorSpec((), tf.int32, name=name) for name in ("seed", "count")]
-    if "label" in specs:
+    if classes_of(servable.model):
         whole.append(tf.TensorSpec((), tf.int32, name="label"))
-    latent = specs["code"].shape[-1]
-    classes = servable.model.get_layer("class").input_dim if "label" in specs else 0
+    latent, classes = latent_of(servable.model), classes_of(servable.model)
 
     def of_seed(inputs: list[tf.Tensor]) -> dict[str, Any]:
         seed, count, *label = inputs

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from matplotlib.figure import Figure
 
-from recipes.adversarial.pictures import classes_of, generate, labels_of, samples_of, save_film
+from recipes.adversarial.pictures import generate, labels_of, samples_of, save_film
 from recipes.adversarial.recipe import JUDGES, AdversarialRecipe
 from recipes.adversarial.run import AdversarialRun, AdversarialState
 from recipes.adversarial.trainer import AdversarialTrainer
@@ -19,6 +19,7 @@ from recipes.folder import hardware
 from recipes.scores import Scores, score
 from zoo import cards
 from zoo.files import sha256_of, whole_file
+from zoo.generative.parts import classes_of
 from zoo.models import load
 
 SCORE_SEED = 2_000_003  # of the codes whose pictures are scored

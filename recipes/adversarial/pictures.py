@@ -9,9 +9,10 @@ import keras
 import numpy as np
 from PIL import Image
 
-from recipes.adversarial.trainer import latent_of, make
+from recipes.adversarial.trainer import make
 from zoo.errors import InputError
 from zoo.files import whole_file
+from zoo.generative.parts import classes_of, latent_of
 
 SAMPLES_SEED = 1_000_003  # of the codes that are shown after every epoch
 _SAMPLES, _CALIBRATION = 1_000, 256  # codes that exports are compared on, and calibrated with
@@ -55,11 +56,6 @@ def samples_of(generator: keras.Model) -> tuple[Any, Any]:
         labels = labels_of(classes_of(generator), count)
         found.append(codes if labels is None else {"code": codes, "label": labels})
     return found[0], found[1]
-
-
-def classes_of(generator: keras.Model) -> int:
-    """Return the number of classes that a generator can be asked of; 0 for none."""
-    return generator.get_layer("class").input_dim if isinstance(generator.input, dict) else 0
 
 
 def generate(

@@ -11,6 +11,7 @@ from recipes.adversarial.augmentation import augmented
 from recipes.adversarial.losses import LOSSES
 from recipes.adversarial.recipe import AdversarialRecipe
 from recipes.recipe import made_optimizer
+from zoo.generative.parts import latent_of
 
 # What an update is told of, in this order.
 FIGURES = (
@@ -225,11 +226,6 @@ def make(generator: keras.Model, codes: np.ndarray, labels: np.ndarray | None = 
     inputs: Any = {"code": codes, "label": labels} if conditional else codes
     pictures = generator.predict(inputs, batch_size=500, verbose=0)
     return np.round(255 * pictures).astype("uint8")
-
-
-def latent_of(generator: keras.Model) -> int:
-    """Return the width of a generator's code."""
-    return next(tensor.shape[-1] for tensor in generator.inputs if tensor.name == "code")
 
 
 def _floats(model: keras.Model) -> list[keras.Variable]:

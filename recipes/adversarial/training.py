@@ -15,7 +15,6 @@ import tensorflow as tf
 from recipes.adversarial.finishing import finish
 from recipes.adversarial.pictures import (
     SAMPLES_SEED,
-    classes_of,
     codes_of,
     diversity,
     labels_of,
@@ -30,6 +29,7 @@ from recipes.data.splits import Splits
 from zoo import cards, registry
 from zoo.errors import CheckFailed, InputError
 from zoo.files import refuse_taken
+from zoo.generative.parts import classes_of
 
 Progress = Callable[[AdversarialState, AdversarialRecipe], None]
 

@@ -73,3 +73,13 @@ def judged(layer: keras.Layer, normalization: str) -> keras.Layer:
     if normalization != "spectral":
         return layer
     return layers.SpectralNormalization(layer, name=f"{layer.name}_spectral")
+
+
+def latent_of(generator: keras.Model) -> int:
+    """Return the width of a generator's code."""
+    return next(tensor.shape[-1] for tensor in generator.inputs if tensor.name == "code")
+
+
+def classes_of(generator: keras.Model) -> int:
+    """Return the number of classes that a generator can be asked of; 0 for none."""
+    return generator.get_layer("class").input_dim if isinstance(generator.input, dict) else 0
