@@ -174,6 +174,15 @@ RECIPES = {
             source="30 principal components of the same split, benchmarks/results/pca.csv",
         ),
     ),
+    "vae-mnist": Recipe(
+        model="vae",
+        data="mnist",
+        loss="binary_crossentropy",
+        learning_rate=2e-3,
+        schedule="one_cycle",
+        batch_size=256,
+        epochs=80,
+    ),
     "transformer-multi30k-de-en": Recipe(
         model="transformer",
         data="multi30k-de-en",

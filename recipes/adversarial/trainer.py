@@ -11,6 +11,7 @@ from recipes.adversarial.augmentation import augmented
 from recipes.adversarial.losses import LOSSES
 from recipes.adversarial.recipe import AdversarialRecipe
 from recipes.recipe import made_optimizer
+from zoo import surgery
 from zoo.generative.parts import latent_of
 
 # What an update is told of, in this order.
@@ -83,9 +84,8 @@ class AdversarialTrainer:
         return dict(zip(FIGURES, (totals / len(places)).tolist(), strict=True))
 
     def averaged(self) -> keras.Model:
-        """Return a copy of the generator with the weights that are kept."""
-        result = keras.models.clone_model(self.generator)
-        result.set_weights(self.generator.get_weights())
+        """Return a copy of the generator with the weights that are kept, computing in float32."""
+        result = surgery.with_precision(self.generator, "float32")
         if self.recipe.ema:
             for variable, mean in zip(_floats(result), self.average, strict=True):
                 variable.assign(mean.numpy())
