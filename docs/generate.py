@@ -58,7 +58,7 @@ def pretrained() -> str:
         values = ", ".join(
             figure(metric.name, m.value) + m.name.removeprefix(metric.name) for m in measured
         )
-        small = [r for r in card.exports if r.quantization in ("int8", "dynamic")]
+        small = [r for r in card.exports if r.quantization in ("int8", "dynamic") and not r.part]
         lost = {r.quantization: (r.reference or 0) - (r.value or 0) for r in small}
         best = min(small, key=lambda r: (100 * lost[r.quantization] > 1, r.bytes))
         rows.append(

@@ -53,7 +53,7 @@ class Manifest(Frozen, frozen=True):
     Attributes:
         name: name of the model.
         task: "classification", "regression", "reconstruction", "translation",
-            "language_modeling", "control" or "generation".
+            "language_modeling", "control", "generation", or "encoding" of an encoder.
         format: name of the format.
         quantization: "float32", "float16", "dynamic" or "int8".
         inputs: what goes into the signature `serving_default`, under these names.
@@ -69,6 +69,7 @@ class Manifest(Frozen, frozen=True):
         tokenizers: of a model that reads text: the name of each input -> the vocabulary beside it.
         decoding: of a model that writes text: how it does.
         signatures: what it can be asked beside `serving_default`, by name.
+        part: "encoder" or "decoder" of an autoencoder; "" for all of a model.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Manifest(Frozen, frozen=True):
     tokenizers: dict[str, TokenizerFile] = {}
     decoding: Decoding | None = None
     signatures: dict[str, Signature] = {}
+    part: str = ""
 
     def signature(self, name: str = SIGNATURE) -> Signature:
         """Return what goes into a signature, and what comes out.

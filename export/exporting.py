@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import msgspec
 import numpy as np
 
-from export import artifact, parity
+from export import artifact, parity, parts
 from export.artifact import Decoding
 from export.formats import Format, format_of, resolve
 from export.parity import TOLERANCE, Samples
@@ -61,6 +61,7 @@ def export(
     calibration: np.ndarray | dict[str, np.ndarray] | None = None,
     labels: list[str] | None = None,
     task: str | None = None,
+    part: str = "",
     batch: int | None = None,
     verify: bool = True,
     tolerance: float = TOLERANCE,
@@ -87,6 +88,8 @@ def export(
         calibration: inputs for "int8". Default: a run's own, or the samples' inputs.
         labels: names of the classes. Default: the card's.
         task: of a `keras.Model`; default "classification" if it ends in a softmax.
+        part: "encoder" or "decoder" of an autoencoder, by itself; samples and calibration are those
+            of the whole. Default: all of the model.
         batch: a fixed number of examples per call; default: any. One text where a recurrent model
             goes to LiteRT.
         verify: compare and judge; `False` leaves it to you.
@@ -149,6 +152,9 @@ def export(
     if tokenizers is None:
         tokenizers = read_tokenizers(folder, card.tokenizers) if folder and card else {}
     task = task or (card.task if card else task_of(network))
+    whole = network
+    if part:
+        network, own_task = parts.part_of(whole, part, task)
     labels = labels if labels is not None else (list(card.labels) if card else [])
     single = isinstance(network.output_shape, tuple)
     if labels and task == "classification" and single and len(labels) != network.output_shape[-1]:
@@ -162,6 +168,8 @@ def export(
     if quantization == "int8" and calibration is None:
         kept = (kept_samples(folder, task, "calibration") if folder else None) or samples
         calibration = kept[0] if kept else None
+    if part == parts.DECODER and calibration is not None:
+        calibration = parts.codes_of(whole, calibration)
     if isinstance(calibration, np.ndarray):
         calibration = {network.inputs[0].name: calibration}
     if tokenizers:
@@ -174,6 +182,7 @@ def export(
         servable = _of_texts(network, task, tokenizers, decoding, row, quantization, labels, batch)
         task = servable.task
     else:
+        task = own_task if part else task
         servable = Servable(network, task, labels, row.all_ops, batch)
         if task == "generation" and row.all_ops:
             from export.picture_servable import add_generation
@@ -183,14 +192,16 @@ def export(
         resolve(row.writer)(servable, temporary, quantization, calibration, timeout)
         files = write_tokenizers(tokenizers, temporary)
         manifest = artifact.Manifest(
-            name=card.name if card else network.name,
+            name=card.name if card else whole.name,
             task=task,
+            part=part,
             format=format,
             quantization=quantization,
             inputs=servable.inputs,
             outputs=servable.outputs,
             labels=labels,
-            preprocessing=servable.reading or (card.input.preprocessing if card else ""),
+            preprocessing=servable.reading
+            or (card.input.preprocessing if card and part != parts.DECODER else ""),
             features=list(card.input.features) if card else [],
             source="" if isinstance(model, keras.Model) else str(model),
             source_sha256=card.weights.sha256 if card else "",
@@ -205,7 +216,7 @@ def export(
         )
         artifact.write(manifest, temporary)
         if verify and samples is not None:
-            report = parity.verify(temporary, network, samples, timeout)
+            report = parity.verify(temporary, whole, samples, timeout)
             parity.check(report, tolerance, max_drop)
             manifest = msgspec.structs.replace(manifest, parity=report)
             artifact.write(manifest, temporary)

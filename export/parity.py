@@ -34,7 +34,7 @@ def verify(
 
     Args:
         folder: the artifact.
-        model: name, run or `keras.Model` that it came from.
+        model: name, run or `keras.Model` that it came from, all of it.
         samples: inputs `(examples, …)` (or a dict by input name) and targets: class numbers,
             values, or `None` where there are none. For a model that reads text, inputs are strings
             `(examples,)`; for a language model they are parts of one text. Targets of a
@@ -65,6 +65,11 @@ def verify(
     folder = Path(folder)
     manifest = artifact.read(folder)
     network = model if isinstance(model, keras.Model) else load(model)
+    if manifest.part:
+        from export import parts
+
+        samples = parts.samples_of(network, manifest.part, samples)
+        network, _ = parts.part_of(network, manifest.part, "reconstruction")
     wanted = [(t.name, t.dtype, tuple(t.shape[1:])) for t in manifest.inputs]
     taken = [(t.name, t.dtype, tuple(t.shape[1:])) for t in network.inputs]
     if not all(
@@ -151,6 +156,7 @@ def compare(
         milliseconds=milliseconds,
         reference_milliseconds=reference_milliseconds,
         rounds=any(isinstance(layer, FakeQuantize) for layer in network.layers),
+        part=manifest.part,
     )
 
 

@@ -15,6 +15,7 @@ _NAMES = {
     "reconstruction": "reconstruction",
     "translation": "logits",
     "language_modeling": "logits",
+    "encoding": "code",
     "generation": "image",
     "discrimination": "judgement",
 }

@@ -178,6 +178,7 @@ class ParityReport(Frozen, frozen=True):
         reference_milliseconds: the same through `tf.function` of the Keras model, in the same run.
         rounds: whether the Keras model itself rounds its activations to int8: sums in another order
             may then come to the next integer, and differ by as much.
+        part: "encoder" or "decoder", where half of an autoencoder was exported; "" for all of it.
     """
 
     format: str
@@ -193,6 +194,7 @@ class ParityReport(Frozen, frozen=True):
     milliseconds: float
     reference_milliseconds: float
     rounds: bool = False
+    part: str = ""
 
 
 class Card(Frozen, frozen=True):

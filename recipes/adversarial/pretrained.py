@@ -43,22 +43,30 @@ METHODS: dict[str, dict[str, Any]] = {
     },
 }
 
-_FAST = {"precision": "mixed_bfloat16"}
 ADVERSARIAL_RECIPES = {
     "dcgan-mnist": AdversarialRecipe(
         **METHODS["dcgan"], data="mnist", epochs=25, judge="lenet5-mnist"
     ),
     "dcgan-fashion": AdversarialRecipe(
-        **METHODS["dcgan"], **_FAST, data="fashion_mnist", epochs=25, judge="resnet20-fashion"
+        **METHODS["dcgan"],
+        data="fashion_mnist",
+        epochs=25,
+        precision="mixed_bfloat16",
+        judge="resnet20-fashion",
     ),
     "cgan-mnist": AdversarialRecipe(
-        **METHODS["cgan"], **_FAST, data="mnist", epochs=20, judge="lenet5-mnist"
+        **METHODS["cgan"],
+        data="mnist",
+        epochs=20,
+        precision="mixed_bfloat16",
+        judge="lenet5-mnist",
     ),
     # More updates of the generator than the paper's five to one allow in so many epochs.
     "wgan_gp-fashion": AdversarialRecipe(
-        **METHODS["wgan_gp"] | _FAST | {"critic_steps": 2, "batch_size": 64, "learning_rate": 2e-4},
+        **METHODS["wgan_gp"] | {"critic_steps": 2, "batch_size": 64, "learning_rate": 2e-4},
         data="fashion_mnist",
         epochs=25,
+        precision="mixed_bfloat16",
         judge="resnet20-fashion",
     ),
 }

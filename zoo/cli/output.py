@@ -93,7 +93,7 @@ def parity_row(report: Any) -> list[object]:
     share = f"{100 * report.agreement:.2f} %"
     named = f"{report.metric} " if report.metric in ("bleu", "cross_entropy") else ""
     return [
-        f"{report.format} {report.quantization}",
+        " ".join(filter(None, (report.part, report.format, report.quantization))),
         size(report.bytes),
         f"{report.largest_difference:.1e}",
         f"R² {report.agreement:.4f}" if report.metric == "r2" else share,

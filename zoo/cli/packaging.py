@@ -219,26 +219,33 @@ def parity_of(
     """
     import export
     from export.formats import ROWS
+    from export.parts import PARTS
 
     reports = []
+    forms = [
+        (part, row.name, quantization)
+        for part in ("", *(PARTS if card.task == "reconstruction" else ()))
+        for row in ROWS
+        for quantization in (row.of_texts if tokenizers else row.quantizations)
+    ]
     with tempfile.TemporaryDirectory() as scratch:
-        for row in ROWS:
-            for quantization in row.of_texts if tokenizers else row.quantizations:
-                output.progress.print(f"exporting {card.name} as {row.name} {quantization}")
-                artifact = export.export(
-                    model,
-                    Path(scratch) / f"{row.name}-{quantization}",
-                    row.name,
-                    quantization,
-                    samples=samples,
-                    calibration=calibration,
-                    labels=list(card.labels),
-                    task=card.task,
-                    tolerance=math.inf,
-                    max_drop=math.inf,
-                    tokenizers=tokenizers,
-                )
-                reports += [artifact.parity] if artifact.parity else []
+        for part, format, quantization in forms:
+            output.progress.print(f"exporting {card.name} {part} as {format} {quantization}")
+            artifact = export.export(
+                model,
+                Path(scratch) / f"{part}-{format}-{quantization}",
+                format,
+                quantization,
+                part=part,
+                samples=samples,
+                calibration=calibration,
+                labels=list(card.labels),
+                task=card.task,
+                tolerance=math.inf,
+                max_drop=math.inf,
+                tokenizers=tokenizers,
+            )
+            reports += [artifact.parity] if artifact.parity else []
     return reports
 
 

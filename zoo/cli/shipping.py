@@ -31,6 +31,9 @@ def export(
     task: options.Task = None,
     drop: options.Drop = None,
     text: options.Text = None,
+    part: Annotated[
+        str, typer.Option(help="Of an autoencoder: encoder or decoder; default: all of it.")
+    ] = "",
     batch: Annotated[int | None, typer.Option(help="A fixed batch; default: any.")] = None,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare with the Keras model.")
@@ -70,6 +73,7 @@ def export(
             out,
             format,
             quantize,
+            part=part,
             batch=batch,
             verify=verify,
             tolerance=tolerance,
