@@ -122,7 +122,8 @@ class Dataset(Frozen, frozen=True):
 class Metric(Frozen, frozen=True):
     """A figure with the split that it was measured on and its number of examples.
 
-    `signature` says, in sacrebleu's words, how a figure of translations was computed.
+    `signature` says how it was computed: of translations, in sacrebleu's words; of what a generator
+    makes, with what else it depends on.
     """
 
     name: str

@@ -23,6 +23,7 @@ from zoo.generative.parts import classes_of
 from zoo.models import load
 
 SCORE_SEED = 2_000_003  # of the codes whose pictures are scored
+_COVERED = 0.01  # share of the pictures from which on a class counts as made
 
 
 def finish(run: AdversarialRun, trainer: AdversarialTrainer, data: Splits) -> AdversarialRun:
@@ -87,6 +88,7 @@ def figures_of(
         "classifier_score": scores.classifier,
         "precision": scores.precision,
         "recall": scores.recall,
+        "covered_classes": sum(share >= _COVERED for share in scores.shares),
         "least_class_share": min(scores.shares),
         "most_class_share": max(scores.shares),
     }
@@ -94,8 +96,14 @@ def figures_of(
     if asked is not None and recipe.judged_by == JUDGES.get(recipe.data):  # it knows the classes
         answers = judge.predict(made, batch_size=500, verbose=0).argmax(axis=-1)
         found["recognised"] = float((answers == asked).mean())
+    signature = (
+        f"features of {recipe.judged_by}, {scores.examples} made against {scores.real_examples} "
+        f"real, split {scores.real_split}, seed {scores.seed}, resize {scores.resize}"
+    )
     return scores, [
-        cards.Metric(name=name, split="test", value=value, examples=scores.examples)
+        cards.Metric(
+            name=name, split="test", value=value, examples=scores.examples, signature=signature
+        )
         for name, value in found.items()
     ]
 

@@ -84,8 +84,12 @@ def show(
         ("metric", "split", "value", "examples"),
         [(m.name, m.split, output.figure(m.name, m.value), m.examples) for m in card.metrics],
     )
-    for line in dict.fromkeys(f"{m.name}: {m.signature}" for m in card.metrics if m.signature):
-        output.out.print(line)
+    computed: dict[str, dict[str, None]] = {}  # how -> what, in the order of the card
+    for metric in card.metrics:
+        if metric.signature:
+            computed.setdefault(metric.signature, {})[metric.name] = None
+    for signature, names in computed.items():
+        output.out.print(f"{', '.join(names)}: {signature}")
     if card.exports:
         output.table("exports", output.PARITY, map(output.parity_row, card.exports))
 

@@ -128,6 +128,10 @@ def test_the_card_names_scores_their_floor_and_their_judge(squares: AdversarialR
     assert values["feature_distance"] > 0
     assert values["feature_distance_floor"] > 0
     assert {"kernel_distance", "precision", "recall", "least_class_share"} <= set(values)
+    [signature] = {metric.signature for metric in card.metrics}
+    made, real = card.metrics[0].examples, card.dataset.examples["test"]
+    assert f"resnet20-cifar10, {made} made against {real} real, split test, seed " in signature
+    assert signature.endswith("resize antialiased bilinear to 32×32")
 
 
 def test_what_is_made_depends_on_the_seed_alone(squares: AdversarialRun) -> None:
