@@ -45,7 +45,7 @@ def pretrained() -> str:
     for name in zoo.list_models(pretrained=True):
         card = zoo.card(name)
         metric, reference = card.metric(), card.reference
-        if metric is None or card.tokenizers or card.task == "control":
+        if metric is None or card.tokenizers or card.task in ("control", "generation"):
             continue  # measured by nobody here; or in another table
         published = ""
         if reference:
@@ -126,6 +126,56 @@ def agents() -> str:
             f"{mean.examples} | {size(file.bytes)} bytes, {file.agreement:.2%} of "
             f"{size(file.examples)} actions, {file.milliseconds:.3f} ms "
             f"({file.reference_milliseconds:.2f} by `tf.function`) |"
+        )
+    return "\n".join(rows)
+
+
+def generators() -> str:
+    """Return the table of the packaged generators."""
+    table = pd.read_csv(RESULTS / "adversaries.csv")
+    dense = table[table["contender"].str.startswith("dense")]
+    plain = dense.groupby("data")["distance"].mean()
+    rows = [
+        "| model | parameters, bytes | learned from | epochs, seconds | feature distance (floor; "
+        "dense GAN) | precision, recall | least and most of a class | LiteRT, int8 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    signatures = []
+    for name in zoo.list_models(task="generation", pretrained=True):
+        card = zoo.card(name)
+        values = {m.name: m.value for m in card.metrics}
+        signatures += [m.signature for m in card.metrics[:1]]
+        [file] = [r for r in card.exports if (r.format, r.quantization) == ("litert", "int8")]
+        told = f", {values['recognised']:.2%} recognised" if "recognised" in values else ""
+        rows.append(
+            f"| `{name}` | {size(card.parameters.trainable)}, {size(card.weights.bytes)} | "
+            f"{card.dataset.source} | {card.training.epochs}, {card.training.seconds:.0f} | "
+            f"{values['feature_distance']:.1f} ({values['feature_distance_floor']:.1f}; "
+            f"{plain[card.dataset.source]:.1f}) | {values['precision']:.2f}, "
+            f"{values['recall']:.2f} | {values['least_class_share']:.1%}, "
+            f"{values['most_class_share']:.1%}{told} | {size(file.bytes)} bytes, "
+            f"R² {file.agreement:.4f}, {file.milliseconds:.3f} ms "
+            f"({file.reference_milliseconds:.2f} by `tf.function`) |"
+        )
+    return "\n".join([*rows, "", *(f"- {line}" for line in dict.fromkeys(signatures))])
+
+
+def adversaries() -> str:
+    """Return the table of the losses of adversaries, from benchmarks/results/adversaries.csv."""
+    table = pd.read_csv(RESULTS / "adversaries.csv")
+    rows = [
+        "| loss | data, epochs | updates of the generator | feature distance of each seed | "
+        "floor | classes covered | least and most of a class | seconds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for contender, found in table.groupby("contender", sort=False):
+        one = found.iloc[0]
+        distances = ", ".join(f"{value:.1f}" for value in found["distance"])
+        rows.append(
+            f"| {contender} | {one['data']}, {one['epochs']} | {size(int(one['updates']))} | "
+            f"{distances} | {found['floor'].mean():.1f} | "
+            f"{', '.join(map(str, found['covered_classes']))} | {found['least_share'].min():.1%}, "
+            f"{found['most_share'].max():.1%} | {found['seconds'].mean():.0f} |"
         )
     return "\n".join(rows)
 
@@ -325,6 +375,8 @@ TABLES = {
     "published": published,
     "texts": texts,
     "agents": agents,
+    "generators": generators,
+    "adversaries": adversaries,
     "control": control,
     "control_speed": control_speed,
     "architectures": architectures,
