@@ -32,9 +32,9 @@ from zoo.files import whole_file
 RESULTS = Path(__file__).parent / "results" / "adversaries.csv"
 SEEDS = range(3)
 
-_BUDGET = {"data": "fashion_mnist", "epochs": 6, "batch_size": 64, "precision": "mixed_bfloat16"}
+_BUDGET = {"data": "fashion_mnist", "epochs": 4, "batch_size": 64, "precision": "mixed_bfloat16"}
 # As long as the packaged generators learn, and as they do, but of dense layers.
-_DENSE = {**METHODS["gan"], "epochs": 25}
+_DENSE = {**METHODS["gan"], "epochs": 20}
 CONTENDERS = {
     "minimax": METHODS["dcgan"] | {"loss": "minimax"} | _BUDGET,
     "non-saturating": METHODS["dcgan"] | _BUDGET,
