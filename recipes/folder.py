@@ -136,21 +136,44 @@ def numbered(names: Iterable[str], part: str) -> list[str]:
 
 
 def versions(*further: str) -> dict[str, str]:
-    """Return the versions of Python and the packages that compute, and of `further` ones."""
-    names = ("tensorflow", "keras", "numpy", "ai-edge-litert", "deepzoo", *further)
+    """Return the versions of Python and the packages that compute, and of `further` ones.
+
+    TensorFlow feeds the data whatever Keras computes with: a backend other than it is named, too.
+    """
+    names = ["tensorflow", "keras", "numpy", "ai-edge-litert", "deepzoo", *further]
+    if _backend() != "tensorflow":
+        names.append(_backend())
     return {"python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in names
     }
 
 
 def hardware() -> str:
-    """Return the processor's name and the number of cores."""
+    """Return the processor's name, the number of cores, and the accelerators of Keras' backend."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
-    return f"{model}, {os.cpu_count()} cores"
+    return ", ".join([f"{model}, {os.cpu_count()} cores", *_accelerators()])
+
+
+def _accelerators() -> list[str]:
+    """Return the names of the accelerators that Keras' backend sees."""
+    if _backend() == "jax":
+        import jax
+
+        return [x.device_kind for x in jax.local_devices() if x.platform != "cpu"]
+    import tensorflow as tf
+
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    return [x.get("device_name", "GPU") for x in details]
+
+
+def _backend() -> str:
+    import keras
+
+    return keras.backend.backend()
 
 
 def command() -> str:

@@ -204,9 +204,9 @@ def compile_model(
         optimizer,
         loss,
         metrics=metrics.get(task, []),
-        # On CPUs, XLA is slower for convolutions and no faster for wide recurrent layers, and it
-        # compiles anew for every length of texts.
-        jit_compile=False,
+        # On CPUs, TensorFlow's XLA is slower for convolutions and no faster for wide recurrent
+        # layers, and it compiles anew for every length of texts. JAX knows no other compiler.
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
 
 

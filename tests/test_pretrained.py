@@ -37,6 +37,7 @@ FLOORS = {
     "lenet5-fashion": ("accuracy", 0.905),
     "resnet20-fashion": ("accuracy", 0.930),
     "resnet20-cifar10": ("accuracy (flip)", 0.905),
+    "wide_resnet_16_4-cifar10": ("accuracy (flip)", 0.925),
     "inception-cifar10": ("accuracy (flip)", 0.880),
     "efficientnet_lite0-flowers": ("accuracy", 0.810),
     "vit-fashion": ("accuracy", 0.900),
