@@ -130,7 +130,7 @@ RECIPES = {
         reference=Reference(
             metric="accuracy",
             value=0.9498,
-            source="Zagoruyko & Komodakis 2016, Table 6 (not through a JPEG)",
+            source="Zagoruyko & Komodakis 2016, without dropout (not through a JPEG)",
         ),
     ),
     "inception-cifar10": Recipe(
