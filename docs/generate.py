@@ -180,6 +180,24 @@ def adversaries() -> str:
     return "\n".join(rows)
 
 
+def gan_speed() -> str:
+    """Return the table of adversaries' training speeds, from benchmarks/results/gan.csv."""
+    table = pd.read_csv(RESULTS / "gan.csv").set_index(["method", "precision", "contender"])
+    names = {"dcgan": "DCGAN", "wgan_gp": "WGAN-GP"}
+    ways = {"zoo": "ours", "torch": "PyTorch", "torch-compile": "`torch.compile`"}
+    rates = table["pictures_per_second"]
+    rows = [
+        f"| pictures a second | {' | '.join(ways.values())} | times the faster of PyTorch's |",
+        "|---|" + "---|" * (len(ways) + 1),
+    ]
+    for method, precision in dict.fromkeys(key[:2] for key in rates.index):
+        found = rates[method, precision]
+        figures = [f"{found[way]:.0f}" if way in found else "" for way in ways]
+        times = table.loc[(method, precision, "zoo"), "times_torch"]
+        rows.append(f"| {names[method]}, {precision} | {' | '.join(figures)} | {times:.2f} |")
+    return "\n".join(rows)
+
+
 def control() -> str:
     """Return the table of what recipes of control earn, from benchmarks/results/control.csv."""
     table = pd.read_csv(RESULTS / "control.csv")
@@ -377,6 +395,7 @@ TABLES = {
     "agents": agents,
     "generators": generators,
     "adversaries": adversaries,
+    "gan_speed": gan_speed,
     "control": control,
     "control_speed": control_speed,
     "architectures": architectures,

@@ -26,6 +26,7 @@ def part_of(model: "keras.Model", part: str, task: str) -> tuple["keras.Model", 
         InputError: there is no such part, or the model is no autoencoder.
     """
     from zoo.dense import autoencoder
+    from zoo.generative.vae import is_variational
 
     if part not in PARTS:
         raise unknown(part, PARTS, "part")
@@ -33,7 +34,7 @@ def part_of(model: "keras.Model", part: str, task: str) -> tuple["keras.Model", 
         raise InputError(f"{model.name!r} has no {part}: only autoencoders have one.")
     if part == ENCODER:
         return autoencoder.encoder(model), "encoding"
-    return autoencoder.decoder(model), "generation" if _is_variational(model) else task
+    return autoencoder.decoder(model), "generation" if is_variational(model) else task
 
 
 def samples_of(model: "keras.Model", part: str, samples: Samples) -> Samples:
@@ -59,17 +60,13 @@ def codes_of(
     """Return the codes of pictures, by the name of the decoder's input."""
     import keras
 
+    from zoo.generative.vae import is_variational
+
     code = model.get_layer("code")
-    given = code.input if _is_variational(model) else code.output
+    given = code.input if is_variational(model) else code.output
     found = keras.Model(model.input, given).predict(pictures, batch_size=500, verbose=0)
-    if not _is_variational(model):
+    if not is_variational(model):
         return {"code": found}
     mean, log_variance = found
     noise = np.random.default_rng(_NOISE_SEED).standard_normal(mean.shape)
     return {"code": (mean + np.exp(log_variance / 2) * noise).astype("float32")}
-
-
-def _is_variational(model: "keras.Model") -> bool:
-    from zoo.layers import GaussianCode
-
-    return isinstance(model.get_layer("code"), GaussianCode)

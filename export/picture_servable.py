@@ -14,9 +14,9 @@ def add_generation(servable: Servable) -> None:
     """Add the signatures `generate` and `generate_from_seed`.
 
     - `generate`: "code" (and "label") -> "image", as `serving_default`;
-    - `generate_from_seed`: "seed" and "count", integers, -> "image" `(count, …)` of codes that are
-      drawn in the graph, equal ones of equal seeds; of a conditional generator also "label", a
-      class, or -1 for all of them in turn.
+    - `generate_from_seed`: "seed" and "n", integers, -> "image" `(n, …)` of codes that are drawn in
+      the graph, by other random numbers than Python's, equal ones of equal seeds; of a conditional
+      generator also "label", a class, or -1 for all of them in turn.
 
     Args:
         servable: of a generator.
@@ -24,9 +24,9 @@ def add_generation(servable: Servable) -> None:
     servable.add(
         "generate",
         servable.inference,
-        [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in servable.model.inputs],
+        [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in servable.inputs],
     )
-    whole = [tf.TensorSpec((), tf.int32, name=name) for name in ("seed", "count")]
+    whole = [tf.TensorSpec((), tf.int32, name=name) for name in ("seed", "n")]
     if classes_of(servable.model):
         whole.append(tf.TensorSpec((), tf.int32, name="label"))
     latent, classes = latent_of(servable.model), classes_of(servable.model)

@@ -86,7 +86,8 @@ def data_options_for(
         named = {name: known[name] for name in ("target", "text") if name in known}
         return text_options(card.task, {**named, **options})
     if len(shape) == 3:  # a side that the model leaves open is as the data has it
-        return options if None in shape else {"shape": shape, **options}
+        own = {} if None in shape else {"shape": shape}
+        return own | ({"task": task} if task == "reconstruction" else {}) | options
     target = options.get("target") or known.get("target")
     same = target == known.get("target", target)
     found = {"target": target, "task": options.get("task") or (task if same else None)}

@@ -29,7 +29,7 @@ from zoo.models import load
 # uint8 pictures -> their features and the probabilities of its classes.
 _Reader = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-_FID = ("inception_v3", 2048, 1000)  # name, features and classes of the one network of that name
+_FID = "inception_v3-imagenet"  # the network whose distance has that name
 _NEIGHBOURS, _SPLITS = 3, 10
 
 
@@ -37,8 +37,9 @@ class Scores(Frozen, frozen=True):
     """Figures of generated pictures, and all that they depend on.
 
     Attributes:
-        name: "FID" in the 2,048 features of an Inception-v3 with the classes of ImageNet, else
-            "feature distance". Only the paper's own weights and resizing give the paper's numbers.
+        name: "FID" in the features of "inception_v3-imagenet", called by that name, else "feature
+            distance". Its weights are Keras'; only the paper's own, and its resizing, give the
+            paper's numbers.
         features: name of the network whose features are compared.
         distance: `frechet_distance` of the generated pictures from the real ones.
         floor: the same of real pictures from real ones; see `score` for their numbers.
@@ -147,9 +148,9 @@ def score(
         probabilities, min(_SPLITS, len(two)), seed=seed
     )
     precision, recall = precision_recall(one, two, min(_NEIGHBOURS, len(one) - 1, len(two) - 1))
-    kind = (model.name, one.shape[1], probabilities.shape[1])
+    by_name = not isinstance(network, keras.Model)
     return Scores(
-        name="FID" if kind == _FID else "feature distance",
+        name="FID" if by_name and name == _FID else "feature distance",
         features=name,
         distance=frechet_distance(one, two),
         floor=frechet_distance(first, second),

@@ -29,6 +29,7 @@ from zoo import registry, surgery
 from zoo.catalog import NAMES
 from zoo.errors import CheckFailed, InputError
 from zoo.files import refuse_taken
+from zoo.generative.vae import is_variational
 
 
 def train(
@@ -179,6 +180,8 @@ def data_of(recipe: Recipe, run: Run | None = None) -> Splits:
     row = NAMES.get(recipe.model)
     if row and row.task == "regression" and Path(recipe.data).is_file():
         options.setdefault("task", row.task)
+    if row and row.task == "reconstruction":
+        options.setdefault("task", row.task)
     if row and row.family == "sequence":
         options = text_options(row.task, options)
     data = load_data(recipe.data, **options, encoder=run.encoder if run else None)
@@ -196,7 +199,7 @@ def compile_model(
     model: keras.Model, recipe: Recipe, task: str, optimizer: keras.Optimizer
 ) -> None:
     """Give a model the loss of its recipe, the metrics of its task, and an optimizer."""
-    loss: Any = recipe.loss or LOSSES[task]
+    loss: Any = recipe.loss or _usual_loss(model, task)
     if recipe.label_smoothing:
         loss = smoothed_loss(recipe, task)
     metrics: dict[str, list[Any]] = {"classification": ["accuracy"], "translation": [_accuracy()]}
@@ -208,6 +211,11 @@ def compile_model(
         # layers, and it compiles anew for every length of texts. JAX knows no other compiler.
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
+
+
+def _usual_loss(model: keras.Model, task: str) -> Any:
+    """Return the loss of a task, or that beside which codes are weighed."""
+    return "binary_crossentropy" if is_variational(model) else LOSSES[task]
 
 
 def _accuracy() -> keras.metrics.Metric:

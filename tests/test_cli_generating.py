@@ -1,6 +1,7 @@
 """Generators at the command line: trained on a folder, asked for pictures; and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_training_shows_every_epoch_and_the_scores(
 @pytest.mark.parametrize(
     ("options", "size"),
     [
-        (["--n", "9"], (28, 28)),
+        (["--n", "9", "--seed", "7"], (28, 28)),
         (["--interpolate", "3", "4"], (98, 8)),
         ([], (78, 78)),
     ],
@@ -73,12 +74,12 @@ def test_pictures_are_made(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "grid.png"
-    assert run(["generate", str(generator), *options, "--seed", "7", "--out", str(out)]) == 0
+    assert run(["generate", str(generator), *options, "--out", str(out)]) == 0
     assert str(out) in capsys.readouterr().out
     with Image.open(out) as sheet:
         assert sheet.size == size
         first = np.asarray(sheet)
-    assert run(["generate", str(generator), *options, "--seed", "7", "--out", str(out)]) == 0
+    assert run(["generate", str(generator), *options, "--out", str(out)]) == 0
     with Image.open(out) as sheet:
         np.testing.assert_array_equal(np.asarray(sheet), first)
 
@@ -88,10 +89,11 @@ def test_pictures_are_made(
     [
         (["generate", "RUN"], "--out"),
         (["generate", "RUN", "--out", "a.jpg"], "PNG"),
-        (["generate", "RUN", "--class", "3", "--out", "a.png"], "no class 3"),
+        (["generate", "RUN", "--class", "3", "--out", "a.png"], "knows no class '3'"),
         (["generate", "RUN", "--class", "cat", "--out", "a.png"], "no class 'cat'"),
         (["generate", "RUN", "--prompt", "To be", "--out", "a.png"], "--prompt"),
         (["generate", "RUN", "--interpolate", "1", "2", "--n", "3", "--out", "a.png"], "--n"),
+        (["generate", "RUN", "--interpolate", "1", "2", "--seed", "7", "--out", "a.png"], "--seed"),
         (["generate", "lenet5-mnist", "--out", "a.png"], "neither writes"),
         (["generate", "gpt-shakespeare", "--out", "a.png"], "--out is not for it"),
         (["finetune", "RUN", "--data", "digits"], "reads no data"),
@@ -131,3 +133,48 @@ def test_a_variational_autoencoder_makes_pictures_too(
     assert run(["generate", place, "--n", "4", "--out", str(out)]) == 0
     with Image.open(out) as sheet:
         assert sheet.size == (130, 130)
+
+
+def test_a_variational_autoencoder_learns_from_loose_pictures_and_makes_more(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, grid = str(tmp_path / "vae"), tmp_path / "grid.png"
+    settings = [
+        "--set", 'data_options={"shape": [12, 12, 3]}', "--set", 'arguments={"hidden": [16]}',
+    ]  # fmt: skip
+    call = ["train", "vae", "--data", str(pictures), "--epochs", "2", *settings, "--out", place]
+    assert run(call) == 0, capsys.readouterr().err
+    assert run(["generate", place, "--n", "4", "--out", str(grid)]) == 0
+    with Image.open(grid) as sheet:
+        assert sheet.size == (26, 26)
+    capsys.readouterr()
+    assert run(["evaluate", place, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["mse"] < 0.2
+    decoder = str(tmp_path / "decoder")
+    assert run(["export", place, "--part", "decoder", "--out", decoder]) == 0
+    assert run(["verify", decoder]) == 0, capsys.readouterr().err
+
+
+def test_what_was_left_out_is_named(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "pictures"
+    shutil.copytree(pictures, copy)
+    (copy / "broken.png").write_bytes(b"no picture")
+    place = str(tmp_path / "run")
+    assert run(["train", "dcgan", "--data", str(copy), *SMALL, "--out", place]) == 0
+    err = capsys.readouterr().err.replace("\n", "")  # lines are broken to the terminal's width
+    assert "broken.png" in err
+    assert "trainer.py" not in err  # of a warning, the words alone
+    (copy / "another.png").write_bytes(next(copy.glob("*.png")).read_bytes()[:-9])
+    next(path for path in copy.glob("*.png") if "broken" not in path.name).unlink()
+    assert run(["evaluate", place]) == 2
+    assert "has changed since" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["dcgan", "dcgan-mnist", "dqn"])
+def test_no_rate_is_sought_for_what_has_no_targets(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "rate.png")
+    assert "targets" in complaint(capsys, "lr-find", name, "--out", out)

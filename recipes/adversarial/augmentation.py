@@ -2,6 +2,8 @@
 
 *Differentiable Augmentation for Data-Efficient GAN Training*, Zhao et al. 2020,
 https://arxiv.org/abs/2006.10738, section 3.2
+
+Deviation: what comes in from beyond the picture is black; there it is the grey between -1 and 1.
 """
 
 from collections.abc import Callable, Sequence

@@ -64,10 +64,12 @@ def figures_of(
         recipe: names the classifier in whose features they are compared, and how many are made.
 
     Returns:
-        The scores, and these as a card has them: the distance, its floor, and others; of a
-        conditional generator also which share the classifier takes for what was asked.
+        The scores, and these as a card has them: the distance, its floor, and others; where the
+        classifier is the data's own, also how the classes are covered, and of a conditional
+        generator which share it takes for what was asked.
     """
-    count, judge = recipe.score_examples, load(recipe.judged_by)
+    # A distance depends on how many there are: the floor must be of as many.
+    count, judge = min(recipe.score_examples, len(data.test)), load(recipe.judged_by)
     random = np.random.default_rng(SCORE_SEED)
     real = _drawn(data.test, count, random)
     made = generate(generator, count, SCORE_SEED)
@@ -88,14 +90,17 @@ def figures_of(
         "classifier_score": scores.classifier,
         "precision": scores.precision,
         "recall": scores.recall,
-        "covered_classes": sum(share >= _COVERED for share in scores.shares),
-        "least_class_share": min(scores.shares),
-        "most_class_share": max(scores.shares),
     }
-    asked = labels_of(classes_of(generator), count)
-    if asked is not None and recipe.judged_by == JUDGES.get(recipe.data):  # it knows the classes
-        answers = judge.predict(made, batch_size=500, verbose=0).argmax(axis=-1)
-        found["recognised"] = float((answers == asked).mean())
+    if recipe.judged_by == JUDGES.get(recipe.data):  # it knows the classes
+        found |= {
+            "covered_classes": sum(share >= _COVERED for share in scores.shares),
+            "least_class_share": min(scores.shares),
+            "most_class_share": max(scores.shares),
+        }
+        asked = labels_of(classes_of(generator), count)
+        if asked is not None:
+            answers = judge.predict(made, batch_size=500, verbose=0).argmax(axis=-1)
+            found["recognised"] = float((answers == asked).mean())
     signature = (
         f"features of {recipe.judged_by}, {scores.examples} made against {scores.real_examples} "
         f"real, split {scores.real_split}, seed {scores.seed}, resize {scores.resize}"

@@ -162,7 +162,9 @@ def save_grid(pictures: np.ndarray, path: Path, columns: int | None = None) -> N
 
 
 def save_film(grids: Sequence[Path], path: Path, milliseconds: int = 300) -> None:
-    """Write grids, one after the other, as one GIF; the last one stays longest."""
+    """Write grids, one after the other, as one GIF, if there are any; the last stays longest."""
+    if not grids:
+        return
     frames = []
     for place in grids:
         with Image.open(place) as image:
@@ -180,9 +182,12 @@ def save_film(grids: Sequence[Path], path: Path, milliseconds: int = 300) -> Non
 
 
 def diversity(pictures: np.ndarray) -> float:
-    """Return the mean distance (0…1, root mean square of pixels) of each picture from the next.
+    """Return the mean distance (0…1, root mean square of pixels) of each picture from its nearest.
 
-    Of equal pictures it is 0: a generator that makes few comes near it.
+    Where the same few are made again and again, it comes near 0, however unlike those few are.
     """
-    values = pictures.reshape(len(pictures), -1).astype("float32") / 255
-    return float(np.sqrt(((values[1:] - values[:-1]) ** 2).mean(axis=1)).mean())
+    values = pictures.reshape(len(pictures), -1) / 255  # float64: of equal ones it is 0
+    squares = (values**2).sum(axis=1)
+    distances = squares[:, None] + squares - 2 * values @ values.T
+    np.fill_diagonal(distances, np.inf)
+    return float(np.sqrt(np.maximum(distances.min(axis=1), 0) / values.shape[1]).mean())

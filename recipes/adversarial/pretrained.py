@@ -43,8 +43,9 @@ METHODS: dict[str, dict[str, Any]] = {
     },
 }
 
-# DCGAN's critic soon knows every picture of so few; a penalty on its gradients keeps it from that,
-# and bears a higher rate. Small batches make more updates of an epoch.
+# DCGAN's critic soon tells all that is made from what is real; a penalty on its gradients (R1; of a
+# whole batch, since it normalizes by batch) keeps it from that, and bears a higher rate. Small
+# batches make more updates of an epoch.
 _STEADY = {"r1": 1.0, "learning_rate": 5e-4, "batch_size": 64, "precision": "mixed_bfloat16"}
 ADVERSARIAL_RECIPES = {
     "dcgan-mnist": AdversarialRecipe(

@@ -39,9 +39,11 @@ class AdversarialRecipe(Frozen, frozen=True):
         beta_1: Adam's, for the gradients' mean.
         beta_2: Adam's, for their squares.
         gradient_penalty: weight of the penalty on gradients whose norm is not 1, between real and
-            made pictures (https://arxiv.org/abs/1704.00028); 10 there, 0 for none.
+            made pictures (https://arxiv.org/abs/1704.00028); 10 there, 0 for none. The critic must
+            judge each picture by itself, without batch normalization.
         r1: weight of half the squared norm of the gradient at real pictures
-            (https://arxiv.org/abs/1801.04406); 0 for none.
+            (https://arxiv.org/abs/1801.04406); 0 for none. Of a critic with batch normalization it
+            is that of the sum of a batch's logits, in which every picture has a share.
         clip_weights: bound of the critic's weights (https://arxiv.org/abs/1701.07875); 0 for none.
         ema: momentum of the moving average of the generator's weights, which is what is kept; 0
             for the weights themselves.

@@ -8,7 +8,7 @@
 | `samples.npz` | codes (and classes) to calibrate exports with, and to compare them on |
 | `history.csv`, `tensorboard/`, `learning_curve.png` | the course of the training |
 | `metrics.json` | scores of what the finished generator makes |
-| `discriminator.keras` | the finished critic |
+| `discriminator.keras` | the finished critic; moments that it keeps are of real and made pictures |
 | `model.keras`, `card.json` | the finished generator and its card; the card comes last |
 """
 

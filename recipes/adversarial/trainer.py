@@ -12,6 +12,7 @@ from recipes.adversarial.losses import LOSSES
 from recipes.adversarial.recipe import AdversarialRecipe
 from recipes.recipe import made_optimizer
 from zoo import surgery
+from zoo.errors import InputError
 from zoo.generative.parts import latent_of
 
 # What an update is told of, in this order.
@@ -47,6 +48,8 @@ class AdversarialTrainer:
         pictures: np.ndarray,
         labels: np.ndarray,
     ) -> None:
+        # It leaves out edges that order an update's reads and writes: equal updates differed.
+        tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
         self.generator, self.discriminator, self.recipe = generator, discriminator, recipe
         self.pictures = tf.constant(pictures)
         self.labels = tf.constant(labels, tf.int32)
@@ -62,16 +65,17 @@ class AdversarialTrainer:
         self.average = [tf.Variable(variable.value) for variable in _floats(generator)]
         self.update = tf.Variable(0, dtype=tf.int64)  # of the critic, over all epochs
         # Moments of real pictures and of made ones differ: each kind is normalized by itself.
-        self.apart = any(
-            isinstance(layer, keras.layers.BatchNormalization) for layer in discriminator.layers
-        )
+        self.apart = normalizes(discriminator)
         convolutions = any(
             isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose)
             for layer in [*generator.layers, *discriminator.layers]
         )
         # The convolutions of TensorFlow on CPU are faster than those of XLA.
         self._compiled = tf.function(
-            self._updates, jit_compile=not convolutions and not recipe.augment, autograph=False
+            self._updates,
+            [tf.TensorSpec((None, recipe.critic_steps, recipe.batch_size), tf.int32)],
+            jit_compile=not convolutions and not recipe.augment,
+            autograph=False,
         )
 
     def learn(self, places: np.ndarray) -> dict[str, float]:
@@ -99,11 +103,18 @@ class AdversarialTrainer:
         return arrays
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take back what `state` returned."""
-        self.update.assign(arrays["update"])
-        for name, variables in self._variables().items():
-            for i, variable in enumerate(variables):
-                variable.assign(arrays[f"{name}/{i}"])
+        """Take back what `state` returned.
+
+        Raises:
+            InputError: it is of other networks, or not whole.
+        """
+        try:
+            self.update.assign(arrays["update"])
+            for name, variables in self._variables().items():
+                for i, variable in enumerate(variables):
+                    variable.assign(arrays[f"{name}/{i}"])
+        except (KeyError, ValueError):
+            raise InputError("the saved state is damaged, or of other networks.") from None
 
     def _variables(self) -> dict[str, list[Any]]:
         return {
@@ -209,6 +220,11 @@ class AdversarialTrainer:
         return tf.stack(
             [tf.constant(self.recipe.seed, tf.int64), self.update * _PURPOSES + purpose]
         )
+
+
+def normalizes(network: keras.Model) -> bool:
+    """Return whether a network's answer to an example depends on the others of its batch."""
+    return any(isinstance(x, keras.layers.BatchNormalization) for x in network.layers)
 
 
 def make(generator: keras.Model, codes: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:

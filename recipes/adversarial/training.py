@@ -22,7 +22,7 @@ from recipes.adversarial.pictures import (
 )
 from recipes.adversarial.recipe import FEWEST, AdversarialRecipe
 from recipes.adversarial.run import AdversarialRun, AdversarialState
-from recipes.adversarial.trainer import AdversarialTrainer, make
+from recipes.adversarial.trainer import AdversarialTrainer, make, normalizes
 from recipes.building import seed_everything
 from recipes.data.pictures import load_pictures
 from recipes.data.splits import Splits
@@ -36,8 +36,9 @@ Progress = Callable[[AdversarialState, AdversarialRecipe], None]
 SHOWN = 64  # pictures of a grid
 _BLOCK = 64  # updates of the generator in one call
 _COMPARED = 500  # pictures whose diversity is measured
-# Below this share of the real pictures' diversity a generator makes few kinds of pictures.
+# Below this share of the real pictures' diversity a generator makes the same few again and again.
 _COLLAPSED = 0.5
+_ALIKE = 1e-6  # diversity of pictures that differ by nothing but rounding
 _STEEP = 1e3  # norm of gradients from which on a training diverges
 
 
@@ -53,6 +54,7 @@ def train_adversarial(
     recipe: AdversarialRecipe,
     out: str | os.PathLike[str],
     *,
+    data: Splits | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> AdversarialRun:
@@ -61,6 +63,7 @@ def train_adversarial(
     Args:
         recipe: how.
         out: folder of the new run.
+        data: what `data_of(recipe)` returned, if it was called.
         resume: go on where the run in `out` stopped, with the recipe that it was started with; a
             finished run is returned as it is.
         progress: called after every epoch with the state and the recipe.
@@ -70,7 +73,8 @@ def train_adversarial(
 
     Raises:
         InputError: the recipe or the data is wrong, or `out` is taken.
-        CheckFailed: a loss became infinite or not a number; the last good epoch is kept.
+        CheckFailed: a loss became infinite or not a number; the run is finished with the last good
+            epoch.
 
     Warns:
         Collapse: what is made is less than half as diverse as what is real.
@@ -80,14 +84,14 @@ def train_adversarial(
         run = AdversarialRun(out)
         if run.finished:
             return run
-        data = _loaded(run.config.recipe)
+        data = data or data_of(run.config.recipe)
         if data.fingerprint != run.config.dataset.fingerprint:
             raise InputError(
                 f"{data.source!r} has changed since {run.path} began to learn from it: start anew."
             )
         return _continue(run, data, progress)
     refuse_taken(Path(out))
-    data = _loaded(recipe)
+    data = data or data_of(recipe)
     arguments = _arguments(recipe, data)
     built(recipe, *arguments)  # what does not fit is refused before anything is written
     return _continue(AdversarialRun.create(out, recipe, *arguments, data), data, progress)
@@ -126,22 +130,34 @@ def built(
             f"{recipe.generator!r} makes pictures of {tuple(generator.output_shape[1:])}, and "
             f"{recipe.discriminator!r} judges those of {tuple(seen)}."
         )
+    if recipe.gradient_penalty and normalizes(discriminator):
+        raise InputError(
+            f"{recipe.discriminator!r} normalizes by batch, and a gradient_penalty is of each "
+            "picture by itself: take a critic without, such as 'dcgan_critic'."
+        )
     return generator, discriminator
 
 
-def _loaded(recipe: AdversarialRecipe) -> Splits:
+def data_of(recipe: AdversarialRecipe) -> Splits:
+    """Load the pictures of a recipe.
+
+    Raises:
+        InputError: there are none, too few, or such as the recipe cannot learn from.
+    """
     data = load_pictures(recipe.data, recipe.shape or None, **recipe.data_options)
     learned = len(data.train) + len(data.validation)
-    if learned < recipe.batch_size * recipe.critic_steps:
-        raise InputError(
-            f"{recipe.data!r} has {learned} pictures to learn from, fewer than an update takes "
-            f"({recipe.batch_size} × {recipe.critic_steps}): lower batch_size."
-        )
     if min(len(data.train), len(data.test)) < FEWEST:
         raise InputError(
             f"{recipe.data!r} leaves {len(data.test)} pictures to compare with, and "
             f"{len(data.train)} to learn from: add some."
         )
+    if learned < recipe.batch_size * recipe.critic_steps:
+        raise InputError(
+            f"{recipe.data!r} has {learned} pictures to learn from, fewer than an update takes "
+            f"({recipe.batch_size} × {recipe.critic_steps}): lower batch_size."
+        )
+    if diversity(_some(data.train.inputs)) < _ALIKE:
+        raise InputError(f"the pictures of {recipe.data!r} are all alike in this shape.")
     judge = cards.card(recipe.judged_by)
     if judge.task != "classification" or len(judge.input.shape) != 3:
         raise InputError(f"{judge.name!r} is no classifier of pictures: it cannot judge.")
@@ -171,9 +187,13 @@ def _continue(run: AdversarialRun, data: Splits, progress: Progress | None) -> A
         trainer.restore(state.arrays)
     try:
         _train(run, trainer, state, learned.inputs, progress)
-    except (CheckFailed, InputError):
-        if not run.read_state().epoch:  # there is nothing to go on from
+    except (CheckFailed, InputError) as error:
+        kept = run.read_state()
+        if not kept.epoch:  # there is nothing to go on from
             shutil.rmtree(run.path)
+        elif isinstance(error, CheckFailed):  # and would again, however often it were resumed
+            trainer.restore(kept.arrays)
+            finish(run, trainer, data)
         raise
     return finish(run, trainer, data)
 
@@ -194,7 +214,8 @@ def _train(
         state.seconds += time.perf_counter() - started
         made = _shown(run, trainer, state.epoch + 1)
         row = {"epoch": state.epoch + 1, **figures}
-        row |= {"diversity": diversity(made), "real_diversity": real}
+        # Of the pictures that were learned from it is 1.
+        row["diversity"] = diversity(made) / real
         row["seconds"] = round(state.seconds, 3)
         _warn(row)
         state.epoch += 1
@@ -228,10 +249,10 @@ def _epoch(
             # Where losses are scaled, gradients may overflow: such an update is left out.
             scaled = recipe.precision == "mixed_float16" and name.endswith("gradient")
             if not np.isfinite(value) and not scaled:
-                kept = "the last good epoch is kept" if epoch else "nothing is kept"
+                kept = f"the run ends with epoch {epoch}" if epoch else "nothing is kept"
                 raise CheckFailed(
                     f"{name.replace('_', ' ')} became infinite or not a number in epoch "
-                    f"{epoch + 1}, and {kept}: lower the learning rates."
+                    f"{epoch + 1}, and {kept}: start anew with lower learning rates."
                 )
             totals[name] = totals.get(name, 0.0) + value * len(block) / updates
     return totals
@@ -254,11 +275,10 @@ def _some(pictures: np.ndarray) -> np.ndarray:
 
 def _warn(row: dict[str, float]) -> None:
     epoch = int(row["epoch"])
-    share = row["diversity"] / max(row["real_diversity"], 1e-9)
-    if share < _COLLAPSED:
+    if row["diversity"] < _COLLAPSED:
         warnings.warn(
-            f"after epoch {epoch}, what is made is {share:.0%} as diverse as what is real: the "
-            "generator may collapse to few kinds of pictures.",
+            f"after epoch {epoch}, what is made is {row['diversity']:.0%} as diverse as what is "
+            "real: the generator may collapse to few pictures.",
             Collapse,
             stacklevel=2,
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from recipes.data.encoder import Encoder
-from recipes.data.images import image_folder
+from recipes.data.images import has_class_folders, image_folder, loose_pictures
 from recipes.data.named import SOURCES, named
 from recipes.data.splits import Examples, Splits
 from recipes.data.tables import table
@@ -15,6 +15,8 @@ from zoo.errors import InputError
 from zoo.registry import unknown
 
 __all__ = ["Encoder", "Examples", "Splits", "load_data"]
+
+_HELD_BACK = 0.1  # share of the validation split, of pictures without classes
 
 
 def load_data(
@@ -47,7 +49,8 @@ def load_data(
         shape: `(height, width, channels)` that the pictures of a folder are brought to.
         target: the column of a table that is to be predicted.
         task: "classification" or "regression", where a table's target leaves it open;
-            "translation" for a TSV file of sentence pairs.
+            "translation" for a TSV file of sentence pairs; "reconstruction", for which a folder
+            of pictures needs no classes.
         drop: columns of a table to leave out.
         text: the column of a table that holds the texts to learn from, "" for the only one beside
             the target. Default: the table holds none.
@@ -88,7 +91,10 @@ def load_data(
             )
         data = named(str(source), download, shape, strict)
     elif path.is_dir():
-        data = image_folder(path, shape, strict)
+        if task == "reconstruction" and not has_class_folders(path):
+            data = loose_pictures(path, shape, strict, validation=_HELD_BACK)
+        else:
+            data = image_folder(path, shape, strict)
         if data.source in SOURCES:  # pathlib dropped the ./ that tells it from the name
             data = replace(data, source=f"./{data.source}")
     elif not path.is_file():
@@ -105,6 +111,7 @@ def load_data(
         data = table(path, target, task, drop, strict, encoder=encoder)
     else:
         raise InputError(f"{path} is neither a folder of pictures nor a .csv, .tsv or .txt file.")
-    if task not in (None, data.task):
+    pictures = not data.holds_text and len(data.shape) == 3
+    if task not in (None, data.task) and not (task == "reconstruction" and pictures):
         raise InputError(f"{str(source)!r} is data for {data.task}, not for {task}.")
     return data.validated_by(validation)

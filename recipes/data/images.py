@@ -161,7 +161,11 @@ def _is_picture(file: Path) -> bool:
 
 
 def loose_pictures(
-    folder: Path, shape: Sequence[int] | None = None, strict: bool = False, test: float = 0.1
+    folder: Path,
+    shape: Sequence[int] | None = None,
+    strict: bool = False,
+    validation: float = 0.0,
+    test: float = 0.1,
 ) -> Splits:
     """Load all pictures in a folder and its folders, which belong to no class.
 
@@ -169,10 +173,11 @@ def loose_pictures(
         folder: holds the pictures; what stands there twice is taken once.
         shape: `(height, width, channels)` that every picture is brought to; default 64×64×3.
         strict: raise at the first file that cannot be read, in place of leaving it out.
-        test: share that is held back, by the hash of the content.
+        validation: share of the validation split, by the hash of the content.
+        test: the same of the test split.
 
     Returns:
-        `Splits` whose targets are all 0, without a validation split.
+        `Splits` whose targets are all 0.
 
     Raises:
         InputError: fewer than two different pictures, or, if `strict`, a file that cannot be read.
@@ -194,10 +199,9 @@ def loose_pictures(
             "needed, and good ones take thousands."
         )
     examples = Examples(inputs[: len(hashes)], np.zeros(len(hashes), "int64")).take(first)
-    learned, held_back = divide(hashes[first], examples.targets, [test])
     return Splits.of(
         examples,
-        [learned, np.zeros(0, "int64"), held_back],
+        divide(hashes[first], examples.targets, [validation, test]),
         task="generation",
         labels=(),
         source=str(folder),

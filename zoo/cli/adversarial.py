@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import cards
 from zoo.cli import output
 from zoo.cli.learning import checked
+from zoo.cli.options import report_skipped
 from zoo.errors import CheckFailed, InputError
 from zoo.files import refuse_taken
 from zoo.weights import pretrained_names
@@ -67,12 +68,18 @@ def train(recipe: "AdversarialRecipe | None", place: Path) -> "AdversarialRun":
         recipe: how, or `None` to go on where the run in `place` stopped.
         place: folder of the run.
     """
-    from recipes.adversarial import AdversarialRun, train_adversarial
+    import warnings
 
-    if recipe is None:
-        recipe = AdversarialRun(place).config.recipe
-        return train_adversarial(recipe, place, resume=True, progress=_shown)
-    return train_adversarial(recipe, place, progress=_shown)
+    from recipes.adversarial import AdversarialRun, train_adversarial
+    from recipes.adversarial.training import data_of
+
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: output.progress.print(f"{message}")
+        resume = recipe is None
+        recipe = recipe or AdversarialRun(place).config.recipe
+        data = data_of(recipe)
+        report_skipped(data)
+        return train_adversarial(recipe, place, data=data, resume=resume, progress=_shown)
 
 
 def reproduce(name: str, place: Path, package: Path | None, download: bool, json: bool) -> None:
@@ -119,8 +126,17 @@ def reproduce(name: str, place: Path, package: Path | None, download: bool, json
         package_generator(run, name, package)
 
 
-def evaluate(model: str, json: bool) -> None:
-    """Print the scores of a generator against the test pictures of its own data."""
+def evaluate(model: str, json: bool, options: dict[str, Any]) -> None:
+    """Print the scores of a generator against the test pictures of its own data.
+
+    Args:
+        model: name of a packaged generator, or path of a run.
+        json: print JSON.
+        options: further arguments of `load_data`, that do not change the pictures.
+
+    Raises:
+        InputError: the pictures are not what it learned from.
+    """
     from recipes.adversarial import AdversarialRecipe
     from recipes.adversarial.finishing import figures_of
     from recipes.data.pictures import load_pictures
@@ -128,7 +144,13 @@ def evaluate(model: str, json: bool) -> None:
 
     card = cards.card(model)
     recipe = checked(AdversarialRecipe, card.recipe)
-    data = load_pictures(recipe.data, recipe.shape or None, **recipe.data_options)
+    data = load_pictures(recipe.data, recipe.shape or None, **recipe.data_options | options)
+    report_skipped(data)
+    if data.fingerprint != card.dataset.fingerprint:
+        raise InputError(
+            f"{data.source!r} has changed since {model!r} learned from it: its scores would be of "
+            "other pictures."
+        )
     _, metrics = figures_of(load(model), data, recipe)
     _scores({metric.name: metric.value for metric in metrics}, model, recipe.judged_by, json)
 
@@ -157,6 +179,6 @@ def _shown(state: "AdversarialState", recipe: "AdversarialRecipe") -> None:
     row = state.history[-1]
     output.progress.print(
         f"epoch {state.epoch}/{recipe.epochs}  critic {row['critic_loss']:.3f}  generator "
-        f"{row['generator_loss']:.3f}  diversity {row['diversity'] / row['real_diversity']:.0%}  "
+        f"{row['generator_loss']:.3f}  diversity {row['diversity']:.0%}  "
         f"{state.seconds:.0f} s"
     )

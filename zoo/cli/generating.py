@@ -58,8 +58,7 @@ def generate(
         _refuse(of_pictures, _OF_PICTURES, f"{model!r} writes texts")
         texts.write_on(model, json=json, count=count or 1, seed=seed, **of_texts)
         return
-    makes = card.task == "generation" or card.architecture.startswith("vae")
-    if not makes:
+    if card.task not in ("generation", "reconstruction"):
         raise InputError(f"{model!r} neither writes nor makes pictures: it is for {card.task}.")
     _refuse(of_texts, _OF_TEXTS, f"{model!r} makes pictures")
     if out is None:
@@ -93,25 +92,30 @@ def _pictures(
     label = None if class_ is None else _number(class_, card)
     if interpolate is None:
         return pictures.generate(generator, count or 64, seed, label)
-    if count:
-        raise InputError("the pictures between two codes are ten: leave out --n.")
+    if count or seed:
+        raise InputError("the ten pictures between two seeds need neither --n nor --seed.")
     ways = pictures.interpolate(generator, interpolate, _STEPS, label)
     return ways.reshape(-1, *ways.shape[2:])
 
 
 def _generator(model: str, card: "Card") -> "keras.Model":
     from zoo.dense.autoencoder import decoder
+    from zoo.generative.vae import is_variational
     from zoo.models import load
 
     loaded = load(model)
-    return loaded if card.task == "generation" else decoder(loaded)
+    if card.task == "generation":
+        return loaded
+    if not is_variational(loaded):
+        raise InputError(f"{model!r} has learned no distribution of codes that could be drawn.")
+    return decoder(loaded)
 
 
 def _number(name: str, card: "Card") -> int:
     """Return the number of a class that is given by its name or its number."""
     if name in card.labels:
         return card.labels.index(name)
-    if name.isdecimal():
+    if name.isdecimal() and int(name) < len(card.labels):
         return int(name)
     known = f": its classes are {', '.join(card.labels)}" if card.labels else ": it has none"
     raise InputError(f"{card.name!r} knows no class {name!r}{known}.")

@@ -198,11 +198,11 @@ def evaluate(
         shown(play(model), f"{model}, test episodes", json, {"model": model, "split": split})
         return
     if card(model).task == "generation":
-        if data or given or augment or split != "test":
+        if data or augment or split != "test" or set(given) - {"download", "strict"}:
             raise InputError(f"{model!r} is scored against the test pictures of its own data.")
         from zoo.cli import adversarial
 
-        adversarial.evaluate(model, json)
+        adversarial.evaluate(model, json, given)
         return
     if data is None:
         metrics = recipes.evaluate(model, None, split, augment=augment, **given)
@@ -220,10 +220,15 @@ def evaluate(
     )
 
 
+_TOLERANCE = 0.5  # points that a recipe that is run again may be worse
+
+
 def reproduce(
     name: Annotated[str, typer.Argument(help="A pretrained model.")],
     out: Out = None,
-    tolerance: Annotated[float, typer.Option(help="Points that it may be worse.")] = 0.5,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Points that it may be worse; default 0.5.")
+    ] = None,
     package: Annotated[
         Path | None, typer.Option(help="Write NAME/card.json and its weights into this folder.")
     ] = None,
@@ -238,6 +243,8 @@ def reproduce(
     from recipes.pretrained import recipe_of
     from zoo.cli import adversarial, control
 
+    if tolerance is not None and (control.is_agent(name) or name in ADVERSARIAL_RECIPES):
+        raise InputError(f"{name!r} has no metric in points: leave out --tolerance.")
     if control.is_agent(name):
         control.reproduce(name, out or Path("runs") / f"{name}-again", package, json)
         return
@@ -260,7 +267,7 @@ def reproduce(
         recipe, place, data=loaded(recipe), resume=_unfinished(place), callbacks=[_bar(recipe)]
     )
     if name in pretrained_names():  # compared before a better one could be overwritten
-        _compare(name, run, tolerance, json)
+        _compare(name, run, _TOLERANCE if tolerance is None else tolerance, json)
     else:
         _finished(run, json)
     if package:

@@ -43,7 +43,10 @@ def lr_find(
     refuse_taken(place, overwrite)
     output.start_tensorflow()
     import recipes
+    from zoo.cli import adversarial, control
 
+    if adversarial.is_adversary(name) or control.is_agent(name):
+        raise InputError(f"{name!r} does not learn from examples with targets: give it a rate.")
     recipe = learning.recipe_named(name, data, fields, given, finetune)
     splits = learning.loaded(recipe)
     with output.progress.status(f"raising the learning rate of {name}"):

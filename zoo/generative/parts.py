@@ -17,6 +17,8 @@ def normal() -> keras.initializers.Initializer:
 
 def code_and_label(latent: int, classes: int) -> tuple[Any, keras.KerasTensor]:
     """Return the inputs of a generator, and all that it knows as one tensor `(batch, width)`."""
+    if latent < 1:
+        raise ValueError(f"a code has one number at least, not {latent}.")
     code = keras.Input((latent,), name="code")
     if not classes:
         return code, code

@@ -96,6 +96,11 @@ def vae(
     return keras.Model(inputs, x, name=name)
 
 
+def is_variational(model: keras.Model) -> bool:
+    """Return whether a model is an autoencoder whose codes can be drawn."""
+    return any(isinstance(layer, GaussianCode) for layer in model.layers)
+
+
 def _dense_relu(x: keras.KerasTensor, units: int, number: int) -> keras.KerasTensor:
     x = layers.Dense(units, kernel_initializer="he_normal", name=f"dense{number}")(x)
     return layers.ReLU(name=f"stage{number}")(x)

@@ -127,10 +127,12 @@ def test_the_card_names_scores_their_floor_and_their_judge(squares: AdversarialR
     values = {metric.name: metric.value for metric in card.metrics}
     assert values["feature_distance"] > 0
     assert values["feature_distance_floor"] > 0
-    assert {"kernel_distance", "precision", "recall", "least_class_share"} <= set(values)
+    assert {"kernel_distance", "precision", "recall"} <= set(values)
+    assert "least_class_share" not in values  # the judge knows other classes
     [signature] = {metric.signature for metric in card.metrics}
-    made, real = card.metrics[0].examples, card.dataset.examples["test"]
-    assert f"resnet20-cifar10, {made} made against {real} real, split test, seed " in signature
+    count = card.dataset.examples["test"]
+    assert card.metrics[0].examples == count  # no more than there are real ones
+    assert f"resnet20-cifar10, {count} made against {count} real, split test, seed " in signature
     assert signature.endswith("resize antialiased bilinear to 32×32")
 
 
@@ -160,6 +162,7 @@ def test_a_class_is_asked_for_by_its_number(conditional: AdversarialRun) -> None
     both = generate(model, 4, 1)
     np.testing.assert_array_equal(both[::2], generate(model, 4, 1, label=0)[::2])
     np.testing.assert_array_equal(both[1::2], generate(model, 4, 1, label=1)[1::2])
+    assert (generate(model, 4, 1, label=0) != generate(model, 4, 1, label=1)).any()
     with pytest.raises(InputError, match="no class 2 of 0 to 1"):
         generate(model, 1, label=2)
 
@@ -188,13 +191,14 @@ def test_pictures_of_a_seed_are_drawn_in_the_graph(
     export(conditional.path, tmp_path / "out", "saved_model")
     function = tf.saved_model.load(str(tmp_path / "out")).signatures["generate_from_seed"]
 
-    def made(seed: int, count: int, label: int) -> np.ndarray:
-        given = {"seed": seed, "count": count, "label": label}
+    def made(seed: int, n: int, label: int) -> np.ndarray:
+        given = {"seed": seed, "n": n, "label": label}
         return function(**{k: tf.constant(v) for k, v in given.items()})["image"].numpy()
 
     np.testing.assert_array_equal(made(3, 4, -1), made(3, 4, -1))
     np.testing.assert_allclose(made(3, 4, -1)[1], made(3, 4, 1)[1], atol=1e-6)
     assert np.abs(made(3, 4, 0) - made(4, 4, 0)).max() > 0
+    assert np.abs(made(3, 4, 0) - made(3, 4, 1)).max() > 0
 
 
 INTERRUPTED = """
@@ -274,7 +278,7 @@ def test_a_penalty_brings_the_slope_of_a_critic_near_1() -> None:
     chosen = AdversarialRecipe(
         generator="gan", discriminator="gan_discriminator", data="mnist", epochs=1,
         loss="wasserstein", gradient_penalty=1_000.0, learning_rate=1e-9,
-        discriminator_learning_rate=0.02,
+        discriminator_learning_rate=0.02, batch_size=16,
     )  # fmt: skip
     pictures = np.random.default_rng(0).integers(0, 256, (64, 4, 4, 1), "uint8")
     trainer = AdversarialTrainer(generator, critic, chosen, pictures, np.zeros(64))
@@ -296,12 +300,12 @@ def test_a_training_that_turns_nan_keeps_its_last_good_epoch(
 
     monkeypatch.setattr(AdversarialTrainer, "learn", failing)
     with pytest.raises(
-        CheckFailed, match=r"critic loss became .* in epoch 2, and the last good epoch is kept"
+        CheckFailed, match=r"critic loss became .* in epoch 2, and the run ends with epoch 1"
     ):
         train_adversarial(recipe(folder), tmp_path / "run")
     run = AdversarialRun(tmp_path / "run")
-    assert run.read_state().epoch == 1
-    assert not run.finished
+    assert run.read_state().epoch == run.card.training.epochs == 1
+    assert generate(run.load(), 2).shape == (2, 16, 16, 3)
     with pytest.raises(CheckFailed, match="nothing is kept"):  # of a first epoch
         train_adversarial(recipe(folder, batch_size=8), tmp_path / "early")
     assert not (tmp_path / "early").exists()
@@ -342,6 +346,8 @@ def test_a_recipe_that_cannot_be_trained_is_refused(
         ({"generator_arguments": {"depth": 3}}, "depth"),
         ({"shape": [27, 27, 3]}, "cannot be halved"),
         ({"judge": "lenet6-mnist"}, "lenet5-mnist"),
+        ({"gradient_penalty": 1.0}, "normalizes by batch"),
+        ({"generator_arguments": {"latent": 0}}, "one number at least"),
         ({"judge": "gpt-shakespeare"}, "cannot judge"),
         ({"generator": "cdcgan", "generator_arguments": {"classes": 2}}, "is told the classes"),
         ({"data_options": {"targett": "x"}}, "target"),
@@ -419,10 +425,76 @@ def test_a_grid_has_a_place_for_every_picture() -> None:
     assert sheet[9, 15] == 255
 
 
-def test_equal_pictures_have_no_diversity() -> None:
+def test_a_few_pictures_again_and_again_have_no_diversity() -> None:
     random = np.random.default_rng(0)
-    assert diversity(np.repeat(random.integers(0, 256, (1, 8, 8, 1), "uint8"), 9, 0)) == 0
+    for kinds in (1, 5, 10):
+        few = random.integers(0, 256, (kinds, 8, 8, 1), "uint8")
+        assert diversity(np.tile(few, (9, 1, 1, 1))) == pytest.approx(0, abs=1e-3)
     assert diversity(random.integers(0, 256, (50, 8, 8, 1), "uint8")) > 0.3
+    two = np.zeros((2, 2, 2, 1), "uint8")
+    two[1, 0, 0] = 255
+    assert diversity(two) == pytest.approx(0.5)  # of four pixels, one is another
+
+
+def test_pictures_that_are_all_alike_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "grey").mkdir()
+    for side in range(9, 60):
+        Image.new("L", (side, side), 200).save(tmp_path / "grey" / f"{side}.png")
+    with pytest.raises(InputError, match="all alike"):
+        train_adversarial(recipe(tmp_path / "grey"), tmp_path / "run")
+
+
+def test_the_kept_weights_are_a_moving_average(folder: Path) -> None:
+    chosen = recipe(folder, ema=0.5)
+    data = load_pictures(folder, (16, 16, 3))
+    generator = zoo.build("dcgan", output_shape=(16, 16, 3), width=8, latent=6)
+    critic = zoo.build("dcgan_discriminator", input_shape=(16, 16, 3), width=8)
+    trainer = AdversarialTrainer(generator, critic, chosen, data.train.inputs, data.train.targets)
+    mean = generator.get_weights()[0]
+    for update, momentum in enumerate((2 / 11, 3 / 12, 4 / 13)):  # it begins with few
+        trainer.learn(np.full((1, 1, 16), update))
+        mean = momentum * mean + (1 - momentum) * generator.get_weights()[0]
+    np.testing.assert_allclose(trainer.averaged().get_weights()[0], mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("r1", [0.0, 3.0])
+def test_r1_is_half_the_squared_slope_at_real_pictures(r1: float) -> None:
+    """Of a linear critic, black pictures and a generator of grey ones, as one sees by hand."""
+    inputs = keras.Input((2, 2, 1), name="image")
+    logits = keras.layers.Dense(1, use_bias=False)(keras.layers.Flatten()(inputs))
+    critic = keras.Model(inputs, keras.layers.Reshape(())(logits))
+    kernel = np.array([[0.5], [-1.0], [0.0], [2.0]], "float32")
+    critic.set_weights([kernel])
+    generator = zoo.build("gan", output_shape=(2, 2, 1), latent=2, hidden=[4])
+    generator.set_weights([np.zeros_like(w) for w in generator.get_weights()])
+    chosen = AdversarialRecipe(
+        generator="gan", discriminator="gan_discriminator", data="mnist", epochs=1,
+        loss="wasserstein", r1=r1, batch_size=16,
+    )  # fmt: skip
+    pictures = np.zeros((16, 2, 2, 1), "uint8")
+    trainer = AdversarialTrainer(generator, critic, chosen, pictures, np.zeros(16))
+    figures = trainer.learn(np.zeros((1, 1, 16), "int32"))
+    # The penalty is r1 / 2 · |kernel / 2|²: of pictures in -1…1, as the paper has them.
+    assert figures["critic_gradient"] == pytest.approx(np.linalg.norm(0.5 + r1 * kernel / 4))
+
+
+@pytest.mark.parametrize("discriminator", ["dcgan_critic", "dcgan_discriminator"])
+def test_equal_updates_of_an_equal_state_are_equal(discriminator: str, folder: Path) -> None:
+    chosen = recipe(
+        folder, loss="wasserstein", critic_steps=5, batch_size=8, discriminator=discriminator
+    )
+    data = load_pictures(folder, (16, 16, 3))
+    generator = zoo.build("dcgan", output_shape=(16, 16, 3), width=4, latent=6)
+    critic = zoo.build(discriminator, input_shape=(16, 16, 3), width=4)
+    trainer = AdversarialTrainer(generator, critic, chosen, data.train.inputs, data.train.targets)
+    state, places = trainer.state(), np.arange(200).reshape(5, 5, 8) % 72
+    found = []
+    for _ in range(6):
+        trainer.restore(state)
+        trainer.learn(places)
+        found.append(trainer.state())
+    for other in found[1:]:
+        assert all(np.array_equal(found[0][name], other[name]) for name in other)
 
 
 def test_the_recipe_of_a_run_is_told_as_json(squares: AdversarialRun) -> None:
