@@ -35,7 +35,7 @@ from zoo.files import whole_file
 RESULTS = Path(__file__).parent / "results" / "adversaries.csv"
 SEEDS = range(3)
 
-_BUDGET = {"data": "fashion_mnist", "epochs": 4, "batch_size": 64, "precision": "mixed_bfloat16"}
+_BUDGET = {"data": "fashion_mnist", "epochs": 3, "batch_size": 64, "precision": "mixed_bfloat16"}
 _DENSE = {**METHODS["gan"], "epochs": 20}
 CONTENDERS = {
     "minimax": METHODS["dcgan"] | {"loss": "minimax"} | _BUDGET,

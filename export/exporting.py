@@ -124,6 +124,7 @@ def export(
     import keras
 
     from export.servable import Servable, task_of
+    from zoo.quantization import bounded, folded
 
     row = format_of(format, quantization)
     limits = {
@@ -183,7 +184,10 @@ def export(
         task = servable.task
     else:
         task = own_task if part else task
-        servable = Servable(network, task, labels, row.all_ops, batch)
+        exported = folded(network) if format == "litert" else network
+        if quantization == "int8":
+            exported = bounded(exported)
+        servable = Servable(exported, task, labels, row.all_ops, batch)
         if task == "generation" and row.all_ops:
             from export.picture_servable import add_generation
 

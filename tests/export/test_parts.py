@@ -84,7 +84,7 @@ def test_the_decoder_of_a_variational_autoencoder_draws_its_codes(
     assert set(artifact.manifest.signatures) == {"generate", "generate_from_seed"}
     call = read(artifact.path, artifact.manifest)
     one, again, other = (
-        call({"seed": np.int32(seed), "count": np.int32(5)}, "generate_from_seed")["image"]
+        call({"seed": np.int32(seed), "n": np.int32(5)}, "generate_from_seed")["image"]
         for seed in (1, 1, 2)
     )
     assert one.shape == (5, *pictures.shape[1:])

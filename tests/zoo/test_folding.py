@@ -1,0 +1,89 @@
+"""Models made ready for int8: normalizations folded, tangents bounded; they answer as before."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import zoo
+from zoo.quantization import bounded, folded
+
+
+def told(model: keras.Model, examples: int = 6) -> Any:
+    random = np.random.default_rng(1)
+    given = {
+        tensor.name: random.integers(0, 10, examples)
+        if tensor.dtype == "int32"
+        else random.normal(size=(examples, *tensor.shape[1:])).astype("float32")
+        for tensor in model.inputs
+    }
+    return given if isinstance(model.input, dict) else next(iter(given.values()))
+
+
+def trained(model: keras.Model) -> keras.Model:
+    """Give a model's normalizations weights and moments that matter."""
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            for weight in layer.weights:
+                weight.assign(random.uniform(0.5, 2.0, weight.shape))
+    return model
+
+
+def count(model: keras.Model, kind: type) -> int:
+    return sum(isinstance(layer, kind) for layer in model.layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("dcgan", {}),
+        ("cdcgan", {"width": 8}),
+        ("dcgan_64", {"width": 4}),
+        ("mlp", {"input_shape": (7,), "hidden": (5, 4), "batch_norm": True, "classes": 3}),
+    ],
+)
+def test_normalizations_are_folded_and_change_nothing(name: str, arguments: dict[str, Any]) -> None:
+    model = trained(zoo.build(name, **arguments))
+    weights = model.get_weights()
+    result = folded(model)
+    assert count(model, layers.BatchNormalization) > 0
+    assert count(result, layers.BatchNormalization) == 0
+    inputs = told(model)
+    expected = model.predict(inputs, verbose=0)
+    np.testing.assert_allclose(result.predict(inputs, verbose=0), expected, atol=2e-5)
+    for one, other in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)  # the model itself stays
+
+
+def test_what_cannot_be_folded_stays() -> None:
+    inputs = keras.Input((4,))
+    x = layers.Dense(3)(inputs)
+    normalized = layers.BatchNormalization()(x)
+    both = trained(keras.Model(inputs, layers.Add()([x, normalized])))  # the layer has two readers
+    assert folded(both) is both
+    active = layers.BatchNormalization()(layers.Dense(3, activation="relu")(inputs))
+    model = trained(keras.Model(inputs, active))
+    assert folded(model) is model
+    assert folded(zoo.build("lenet5")).name == "lenet5"
+
+
+def test_a_tangent_is_given_nothing_far_from_0() -> None:
+    model = trained(zoo.build("dcgan", width=8))
+    picture = model.get_layer("picture")
+    picture.kernel.assign(300 * picture.kernel)
+    result = bounded(model)
+    codes = told(model)
+    before = keras.Model(model.input, model.get_layer("tanh").input)
+    after = keras.Model(result.input, result.get_layer("tanh").input)
+    assert np.abs(before.predict(codes, verbose=0)).max() > 10
+    assert np.abs(after.predict(codes, verbose=0)).max() == pytest.approx(4.0)
+    expected = model.predict(codes, verbose=0)
+    np.testing.assert_allclose(result.predict(codes, verbose=0), expected, atol=4e-4)
+
+
+def test_a_model_without_a_tangent_at_its_end_is_left_alone() -> None:
+    model = zoo.build("mlp")
+    assert bounded(model) is model
