@@ -150,8 +150,8 @@ def generators() -> str:
         rows.append(
             f"| `{name}` | {size(card.parameters.trainable)}, {size(card.weights.bytes)} | "
             f"{card.dataset.source} | {card.training.epochs}, {card.training.seconds:.0f} | "
-            f"{values['feature_distance']:.1f} ({values['feature_distance_floor']:.1f}; "
-            f"{plain[card.dataset.source]:.1f}) | {values['precision']:.2f}, "
+            f"{values['feature_distance']:.2f} ({values['feature_distance_floor']:.2f}; "
+            f"{plain[card.dataset.source]:.2f}) | {values['precision']:.2f}, "
             f"{values['recall']:.2f} | {values['least_class_share']:.1%}, "
             f"{values['most_class_share']:.1%}{told} | {size(file.bytes)} bytes, "
             f"R² {file.agreement:.4f}, {file.milliseconds:.3f} ms "
@@ -165,17 +165,17 @@ def adversaries() -> str:
     table = pd.read_csv(RESULTS / "adversaries.csv")
     rows = [
         "| loss | data, epochs | updates of the generator | feature distance of each seed | "
-        "floor | classes covered | least and most of a class | seconds |",
+        "floor | classes covered | least and most of a class | seconds, median |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for contender, found in table.groupby("contender", sort=False):
         one = found.iloc[0]
-        distances = ", ".join(f"{value:.1f}" for value in found["distance"])
+        distances = ", ".join(f"{value:.2f}" for value in found["distance"])
         rows.append(
             f"| {contender} | {one['data']}, {one['epochs']} | {size(int(one['updates']))} | "
-            f"{distances} | {found['floor'].mean():.1f} | "
+            f"{distances} | {found['floor'].mean():.2f} | "
             f"{', '.join(map(str, found['covered_classes']))} | {found['least_share'].min():.1%}, "
-            f"{found['most_share'].max():.1%} | {found['seconds'].mean():.0f} |"
+            f"{found['most_share'].max():.1%} | {found['seconds'].median():.0f} |"
         )
     return "\n".join(rows)
 
