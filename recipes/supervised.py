@@ -180,7 +180,7 @@ def data_of(recipe: Recipe, run: Run | None = None) -> Splits:
     row = NAMES.get(recipe.model)
     if row and row.task == "regression" and Path(recipe.data).is_file():
         options.setdefault("task", row.task)
-    if row and row.task == "reconstruction":
+    if row and row.task == "reconstruction" and Path(recipe.data).is_dir():
         options.setdefault("task", row.task)
     if row and row.family == "sequence":
         options = text_options(row.task, options)
