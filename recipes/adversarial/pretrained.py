@@ -62,7 +62,7 @@ ADVERSARIAL_RECIPES = {
     "wgan_gp-fashion": AdversarialRecipe(
         **METHODS["wgan_gp"] | _STEADY | {"r1": 0.0, "critic_steps": 1, "learning_rate": 1e-3},
         data="fashion_mnist",
-        epochs=100,
+        epochs=120,
         judge="resnet20-fashion",
     ),
 }
