@@ -6,6 +6,7 @@ from recipes.finetuning import finetune
 from recipes.generation import Generator
 from recipes.inputs import data_for
 from recipes.learning_rate import LearningRates, lr_find
+from recipes.minimization import minimize
 from recipes.pretrained import RECIPES
 from recipes.recipe import Recipe
 from recipes.run import Run
@@ -25,5 +26,6 @@ __all__ = [
     "finetune",
     "load_data",
     "lr_find",
+    "minimize",
     "train",
 ]
