@@ -12,6 +12,7 @@ from recipes.recipe import Recipe
 from recipes.run import Run
 from recipes.supervised import train
 from recipes.translation import Translator
+from recipes.tuning import Search, resume_tuning, tune
 
 __all__ = [
     "RECIPES",
@@ -19,6 +20,7 @@ __all__ = [
     "LearningRates",
     "Recipe",
     "Run",
+    "Search",
     "Splits",
     "Translator",
     "data_for",
@@ -27,5 +29,7 @@ __all__ = [
     "load_data",
     "lr_find",
     "minimize",
+    "resume_tuning",
     "train",
+    "tune",
 ]

@@ -104,11 +104,11 @@ def continue_run(
     """
     if run.finished:
         return run
-    data = _own_data(run, data)
+    data = own_data(run, data)
     return finish(run, learn(run, data, callbacks), data)
 
 
-def _own_data(run: Run, data: Splits | None) -> Splits:
+def own_data(run: Run, data: Splits | None) -> Splits:
     """Return the data that a run was started with.
 
     Raises:

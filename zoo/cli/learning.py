@@ -80,19 +80,19 @@ def train(
         if data or given:
             raise InputError("an agent learns in an environment (--env), and takes no data.")
         agent = control.recipe_named(name, env, fields)
-        with _resumable(place, "train"):
+        with resumable(place, "train"):
             control.finished(control.train_agent(agent, place), json)
         return
     if adversarial.is_adversary(name):
         adversaries = adversarial.recipe_named(name, data, fields, given)
-        with _resumable(place, "train"):
+        with resumable(place, "train"):
             adversarial.finished(adversarial.train(adversaries, place), json)
         return
     recipe = recipe_named(name, data, fields, given)
     splits = loaded(recipe)
-    with _resumable(place, "train"):
+    with resumable(place, "train"):
         run = recipes.train(recipe, place, data=splits, callbacks=[_bar(recipe)])
-    _finished(run, json)
+    show_run(run, json)
 
 
 def finetune(
@@ -160,11 +160,11 @@ def finetune(
     options.report_skipped(splits)
     planned = finetuning_defaults() | fields
     total = planned["epochs"] + (0 if splits.task in TOKENS else planned["head_epochs"])
-    with _resumable(place, "finetune"):
+    with resumable(place, "finetune"):
         run = recipes.finetune(
             model, splits, place, data_options=given, callbacks=[Bar(total)], **fields
         )
-    _finished(run, json)
+    show_run(run, json)
 
 
 def evaluate(
@@ -269,7 +269,7 @@ def reproduce(
     if name in pretrained_names():  # compared before a better one could be overwritten
         _compare(name, run, _TOLERANCE if tolerance is None else tolerance, json)
     else:
-        _finished(run, json)
+        show_run(run, json)
     if package:
         from zoo.cli.packaging import package as write
 
@@ -319,20 +319,20 @@ def _resume(out: Path | None, changes: dict[str, Any], json: bool) -> None:
     from zoo.cli import adversarial, control
 
     if control.is_agents_run(out):
-        with _resumable(out, "train"):
+        with resumable(out, "train"):
             control.finished(control.train_agent(None, out), json)
         return
     if adversarial.is_adversaries_run(out):
-        with _resumable(out, "train"):
+        with resumable(out, "train"):
             adversarial.finished(adversarial.train(None, out), json)
         return
     run = Run(out)
-    with _resumable(run.path, "train"):
-        _finished(continue_run(run, callbacks=[_bar(run.config.recipe)]), json)
+    with resumable(run.path, "train"):
+        show_run(continue_run(run, callbacks=[_bar(run.config.recipe)]), json)
 
 
 @contextmanager
-def _resumable(place: Path, verb: str) -> Iterator[None]:
+def resumable(place: Path, verb: str) -> Iterator[None]:
     """Say, when Ctrl-C ends a training, how it goes on."""
     from zoo.cli.progress import interrupts_count
 
@@ -431,7 +431,8 @@ def checked(kind: "type[R]", fields: dict[str, Any]) -> "R":
         raise InputError(str(error)) from None
 
 
-def _finished(run: "Run", json: bool) -> None:
+def show_run(run: "Run", json: bool) -> None:
+    """Print how well a finished run does."""
     if json:
         output.emit({"run": str(run.path), "metrics": run.metrics})
         return
