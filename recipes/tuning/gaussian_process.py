@@ -31,6 +31,7 @@ _NOISE = (1e-6, 0.5)  # of standardized scores
 _JITTERS = (1e-8, 1e-6, 1e-4, 1e-2, 1.0)
 _DRAWN, _NEAR, _BEST = 1024, 64, 5  # candidates: from everywhere, and around the best so far
 _STEP = 0.15
+COMPLETED, FAILED = TrialStatus.COMPLETED, TrialStatus.FAILED
 _BOUND = 2.6  # deviations below the mean
 
 KERNELS: dict[str, Callable[..., kernels.Kernel]] = {
@@ -159,7 +160,7 @@ class GaussianProcessOracle(keras_tuner.Oracle):
         random = np.random.default_rng(self._seed_state)
         self._seed_state += 1
         size = len(self.hyperparameters.space)
-        known = [t for t in self.trials.values() if self._scored(t)]
+        known = self._ended(COMPLETED)
         positions = random.random((_DRAWN, size))
         if len(known) < self.initial_points:
             even = stats.qmc.LatinHypercube(size, rng=self.seed).random(self.initial_points)
@@ -177,9 +178,8 @@ class GaussianProcessOracle(keras_tuner.Oracle):
 
     def _most_promising(self, candidates: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return the candidate with the largest acquisition."""
-        ended = [t for t in self.trials.values() if self._scored(t)]
+        ended, failed = self._ended(COMPLETED), self._ended(FAILED)
         worst = max(map(self._loss, ended))
-        failed = [t for t in self.trials.values() if t.status == TrialStatus.FAILED]
         features = self._features([t.hyperparameters.values for t in ended + failed])
         losses = np.array([*map(self._loss, ended), *[worst] * len(failed)])
         # What is far worse than the half that is better says no more than that it is.
@@ -197,8 +197,10 @@ class GaussianProcessOracle(keras_tuner.Oracle):
         promise = ACQUISITIONS[self.acquisition](mean, deviation, lowest)
         return candidates[int(np.argmax(promise))]
 
-    def _scored(self, trial: Any) -> bool:
-        return trial.status == TrialStatus.COMPLETED and np.isfinite(trial.score)
+    def _ended(self, status: str) -> list[Any]:
+        """Return the trials that ended so, in the order of their numbers."""
+        found = [t for _, t in sorted(self.trials.items()) if t.status == status]
+        return [t for t in found if status != COMPLETED or np.isfinite(t.score)]
 
     def _loss(self, trial: Any) -> float:
         return -trial.score if self.objective.direction == "max" else trial.score

@@ -30,13 +30,12 @@ class Durable:
         """Read the state; trials that were under way are run again."""
         super().reload()  # type: ignore[misc]
         own: Any = self
-        waiting = set(own._retry_queue)
-        for name, trial in sorted(own.trials.items()):
-            # Killed between the two files, a trial stands in its own and not in the oracle's.
-            if trial.status == RUNNING and name not in waiting:
-                own._retry_queue.append(name)
-            if name not in own.start_order:
-                own.start_order.append(name)
+        # KerasTuner says what it is at before it has noted the end of that, and would do it again;
+        # and killed between its two files, it would never do what stands in one of them alone.
+        under_way = sorted(name for name, trial in own.trials.items() if trial.status == RUNNING)
+        own._retry_queue = under_way[::-1]  # its end is served first
+        own.start_order += [name for name in under_way if name not in own.start_order]
+        own.trials = dict(sorted(own.trials.items()))
 
 
 class _Random(Durable, keras_tuner.oracles.RandomSearchOracle):
@@ -44,7 +43,12 @@ class _Random(Durable, keras_tuner.oracles.RandomSearchOracle):
 
 
 class _Grid(Durable, keras_tuner.oracles.GridSearchOracle):
-    pass
+    def reload(self) -> None:
+        """Read the state, and find the place in the grid again: KerasTuner forgets it."""
+        super().reload()
+        for name in self.start_order:  # the grid's own order, since nothing is added to the space
+            self._ordered_ids.insert(name)
+        self._populate_next = list(self.start_order)
 
 
 class _Hyperband(Durable, keras_tuner.oracles.HyperbandOracle):

@@ -345,9 +345,8 @@ def drawn(space: Mapping[str, Parameter], seed: int) -> dict[str, Value]:
 
 def decoded(every: keras_tuner.HyperParameters, positions: Sequence[float]) -> dict[str, Value]:
     """Return the values at some positions in 0…1, one for each parameter of a space in turn."""
-    result = keras_tuner.HyperParameters()
+    values: dict[str, Value] = {}
     for this, position in zip(every.space, positions, strict=True):
-        result.merge([this])
-        if result.is_active(this):
-            result.values[this.name] = this.prob_to_value(float(position))
-    return dict(result.values)
+        if all(condition.is_active(values) for condition in this.conditions):
+            values[this.name] = this.prob_to_value(float(position))
+    return values
