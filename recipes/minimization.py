@@ -7,6 +7,7 @@ and Hessian-vector products as compiled functions of its flattened weights.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -347,16 +348,18 @@ def _line_search(
         curvature = float(direction @ objective.hessian_product(weights, direction))
         return -slope / curvature if curvature > 0 else None
     if kind == "wolfe":
-        length = optimize.line_search(
-            objective.value,
-            objective.gradient,
-            weights,
-            direction,
-            gfk=gradient,
-            old_fval=value,
-            c1=_ENOUGH,
-            c2=_CURVATURE,
-        )[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # none is found: see below
+            length = optimize.line_search(
+                objective.value,
+                objective.gradient,
+                weights,
+                direction,
+                gfk=gradient,
+                old_fval=value,
+                c1=_ENOUGH,
+                c2=_CURVATURE,
+            )[0]
         if length is not None:
             return float(length)
     length = guess

@@ -22,7 +22,7 @@ from recipes.tuning.space import applied, combined, drawn, hyperparameters, reci
 from recipes.tuning.trials import Trials
 from recipes.tuning.tuner import Outcome, Tuner
 from recipes.tuning.workers import is_worker, run_workers
-from zoo.errors import InputError
+from zoo.errors import CheckFailed, InputError
 from zoo.files import refuse_taken
 from zoo.registry import unknown
 from zoo.spaces import Parameter
@@ -211,10 +211,13 @@ def _run(
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         # KerasTuner prints what it sends to its workers.
         runner = Tuner(asked, search.trials, trials, config.executions, ended if alone else _silent)
-        if alone:
-            runner.search()
-        else:
-            run_workers(asked, workers, search.path)
+        try:
+            if alone:
+                runner.search()
+            else:
+                run_workers(asked, workers, search.path)
+        except keras_tuner.errors.FatalError as error:
+            raise CheckFailed(f"{error}: make room, and resume {search.path}.") from error
     if is_worker():
         return search
     search.report()
