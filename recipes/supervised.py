@@ -102,6 +102,30 @@ def continue_run(
         raise InputError(
             f"the data {data.source!r} is not what {run.path} was started with: it has changed."
         )
+    return finish(run, learn(run, data, callbacks), data)
+
+
+def learn(
+    run: Run,
+    data: Splits,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    until: int | None = None,
+) -> keras.Model:
+    """Train a run from where it stands, and measure nothing: the test split is not looked at.
+
+    Args:
+        run: not finished.
+        data: what it was started with, its classes numbered as the run has them.
+        callbacks: Keras callbacks.
+        until: number of epochs at which it stands still, to go on another time; `None` for its end.
+
+    Returns:
+        The model with the weights that were kept, which answers in the targets' units.
+
+    Raises:
+        CheckFailed: the loss became infinite or not a number.
+    """
+    recipe = run.config.recipe
     run.sweep()
     seed_everything(recipe.seed)
     model = run.load_initial()
@@ -111,18 +135,19 @@ def continue_run(
         model = _carrying(model, run.config.architecture, run.config.arguments, recipe)
     scaled = standardized_targets(data)
     stages = stages_of(model, recipe) if recipe.fine_tuning else []
+    last = recipe.all_epochs if until is None else until
     for phase in phases(recipe, len(stages)):
         state = run.read_state() or State()
-        if state.epoch < phase.epochs.stop:
+        if state.epoch < min(phase.epochs.stop, last):
             try:
-                _fit(model, stages, run, scaled, phase, state, callbacks)
+                _fit(model, stages, run, scaled, phase, state, callbacks, last)
             except (CheckFailed, InputError, ValueError):
                 run.discard_if_empty()
                 raise
     model = run.load_initial()
     run.load_kept(model, run.read_state() or State())
     _unscale_head(model, data)
-    return finish(run, model, data)
+    return model
 
 
 def goes_on(architecture: str, data: Splits) -> bool:
@@ -306,14 +331,15 @@ def _fit(
     phase: Phase,
     state: State,
     callbacks: Sequence[keras.callbacks.Callback],
+    last: int,
 ) -> None:
-    """Train one phase from the state on disk, which every epoch renews."""
+    """Train one phase, up to epoch `last`, from the state on disk, which every epoch renews."""
     recipe, task = run.config.recipe, run.config.task
     factor = recipe.rate_factor
     shares = []
     if recipe.fine_tuning:
         shares = thaw(model, stages, phase.thawed, factor, recipe.train_normalization)
-    epochs = range(max(phase.epochs.start, state.epoch), phase.epochs.stop)
+    epochs = range(max(phase.epochs.start, state.epoch), min(phase.epochs.stop, last))
     carried = goes_on(run.config.architecture, data)
     feed = recipe_batches(recipe, data, task, epochs, carried)
     if feed.left_out:
