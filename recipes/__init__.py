@@ -1,5 +1,6 @@
 """How models learn: data, training, fine-tuning, evaluation."""
 
+from recipes.cross_validation import CrossValidation, cross_validate
 from recipes.data import Splits, load_data
 from recipes.evaluation import evaluate
 from recipes.finetuning import finetune
@@ -15,12 +16,14 @@ from recipes.translation import Translator
 
 __all__ = [
     "RECIPES",
+    "CrossValidation",
     "Generator",
     "LearningRates",
     "Recipe",
     "Run",
     "Splits",
     "Translator",
+    "cross_validate",
     "data_for",
     "evaluate",
     "finetune",

@@ -173,6 +173,20 @@ def with_data_options(recipe: Recipe) -> Recipe:
     return msgspec.structs.replace(recipe, data_options=read)
 
 
+def without_head(recipe: Recipe) -> Recipe:
+    """Return a recipe for a model of tokens: it has no head that could learn alone.
+
+    Raises:
+        InputError: the recipe lets nothing else learn.
+    """
+    if recipe.strategy == "frozen":
+        raise InputError(
+            "a model that says what comes next has no head of its own that could learn alone: "
+            "take another strategy than 'frozen'."
+        )
+    return msgspec.structs.replace(recipe, head_epochs=0)
+
+
 def _begin(
     recipe: Recipe,
     source: keras.Model,
@@ -183,12 +197,7 @@ def _begin(
 ) -> Run:
     """Make the copy that learns, and the run, and train it."""
     if data.task in TOKENS:
-        if recipe.strategy == "frozen":
-            raise InputError(
-                "a model that says what comes next has no head of its own that could learn alone: "
-                "take another strategy than 'frozen'."
-            )
-        recipe = msgspec.structs.replace(recipe, head_epochs=0)
+        recipe = without_head(recipe)
     learner, data, task = _learner(recipe, source, card, data)
     check_length(recipe, learner)
     architecture = card.architecture if card else ""
