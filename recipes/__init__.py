@@ -1,5 +1,6 @@
 """How models learn: data, training, fine-tuning, evaluation."""
 
+from recipes.cross_validation import CrossValidation, cross_validate
 from recipes.data import Splits, load_data
 from recipes.evaluation import evaluate
 from recipes.finetuning import finetune
@@ -16,6 +17,7 @@ from recipes.tuning import Search, resume_tuning, tune
 
 __all__ = [
     "RECIPES",
+    "CrossValidation",
     "Generator",
     "LearningRates",
     "Recipe",
@@ -23,6 +25,7 @@ __all__ = [
     "Search",
     "Splits",
     "Translator",
+    "cross_validate",
     "data_for",
     "evaluate",
     "finetune",

@@ -168,9 +168,16 @@ def finetune(
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A pretrained model, or the path of a run.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A pretrained model, or the path of a run; with --folds, or an architecture."
+        ),
+    ],
     data: options.Data = None,
-    split: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="train, validation, test, or all; default test.")
+    ] = None,
     augment: Annotated[
         str, typer.Option(help="Test-time augmentation of pictures: flip, shift or flip+shift.")
     ] = "",
@@ -178,11 +185,36 @@ def evaluate(
     task: options.Task = None,
     drop: options.Drop = None,
     text: options.Text = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Cross-validate: train the recipe anew for each of so many folds of the training "
+            "and validation examples, and measure it there; the test split is not touched."
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="With --folds: number of epochs.")] = None,
+    set_: options.Set = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="With --folds: folder for a CSV; what was interrupted goes on there."),
+    ] = None,
     strict: options.Strict = False,
     download: options.Download = False,
     json: output.Json = False,
 ) -> None:
-    """Measure a model on its own test examples, or on your data."""
+    """Measure a model on its own test examples, or on your data; or its recipe on folds."""
+    if folds is not None:
+        if split or augment:
+            raise InputError("--folds says what is measured on: leave out --split and --augment.")
+        from zoo.cli.folds import cross_validate
+
+        fields = options.settings(set_, epochs=epochs)
+        given = options.data_options(target, task, drop, strict, download, fields, text=text)
+        cross_validate(model, data, folds, fields, given, out, json)
+        return
+    if epochs is not None or set_ or out:
+        raise InputError("--epochs, --set and --out are for a cross-validation (--folds).")
+    split = split or "test"
     model_folder(model)  # a wrong name is answered at once
     output.start_tensorflow()
     import recipes
@@ -254,7 +286,7 @@ def reproduce(
         return
     recipe = recipe_of(name)
     if download:
-        recipe = _replaced(recipe, {"data_options": {**recipe.data_options, "download": True}})
+        recipe = replaced(recipe, {"data_options": {**recipe.data_options, "download": True}})
     if recipe.fine_tuning:
         recipe = with_data_options(recipe)
     place = out or Path("runs") / f"{name}-again"
@@ -383,7 +415,7 @@ def recipe_named(
         fields = fields | ({"data": data} if data else {})
         own = recipes.RECIPES[name]
         given = given if data else own.data_options | given
-        return _replaced(own, fields | {"data_options": given})
+        return replaced(own, fields | {"data_options": given})
     if data is None:
         from zoo.registry import list_models, unknown
 
@@ -409,7 +441,8 @@ def _bar(recipe: "Recipe") -> Any:
     return Bar(recipe.all_epochs)
 
 
-def _replaced(recipe: "Recipe", fields: dict[str, Any]) -> "Recipe":
+def replaced(recipe: "Recipe", fields: dict[str, Any]) -> "Recipe":
+    """Return a recipe with some of its fields changed."""
     import msgspec
 
     return checked(type(recipe), msgspec.structs.asdict(recipe) | fields)
