@@ -21,7 +21,7 @@ from recipes.tuning.search import Search
 from recipes.tuning.space import applied, combined, drawn, hyperparameters, recipe_space
 from recipes.tuning.trials import Trials
 from recipes.tuning.tuner import Outcome, Tuner
-from recipes.tuning.workers import is_worker, run_workers
+from recipes.tuning.workers import follow_chief, is_worker, run_workers
 from zoo.errors import CheckFailed, InputError
 from zoo.files import refuse_taken
 from zoo.registry import unknown
@@ -160,6 +160,7 @@ def resume_tuning(
         InputError: it is no search, or its data has changed.
         CheckFailed: not one trial came to a figure.
     """
+    follow_chief()
     search = Search(out)
     config = search.config
     if max_trials is not None and max_trials != config.max_trials:

@@ -7,6 +7,7 @@ anew under its own name, and is given the trial that it was at; one that cannot 
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent import futures
 from pathlib import Path
@@ -21,6 +22,7 @@ from keras_tuner.src.distribute.oracle_chief import OracleServicer
 from zoo.errors import CheckFailed
 
 _LOOPBACK = "127.0.0.1"
+_FOLLOWS = "ZOO_WORKER_FOLLOWS"  # set for a worker whose standard input is a pipe from its chief
 _LIVES = 3  # starts of a worker
 _POLL = 0.2  # seconds
 _PATIENCE = 20  # seconds that a worker has to leave
@@ -30,6 +32,20 @@ def is_worker() -> bool:
     """Return whether KerasTuner's variables make this process the worker of some chief."""
     name = os.environ.get("KERASTUNER_TUNER_ID", "")
     return "KERASTUNER_ORACLE_IP" in os.environ and "chief" not in name
+
+
+def follow_chief() -> None:
+    """Have a worker that `run_workers` started end with the process that did.
+
+    It would wait an hour for its answer. The pipe to it closes when that process is gone, however.
+    """
+    if _FOLLOWS in os.environ:
+        threading.Thread(target=_end_with_input, daemon=True).start()
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(1)
 
 
 def run_workers(oracle: keras_tuner.Oracle, count: int, folder: Path) -> None:
@@ -73,6 +89,7 @@ class _Worker:
             "KERASTUNER_ORACLE_IP": _LOOPBACK,
             "KERASTUNER_ORACLE_PORT": str(port),
             "KERASTUNER_TUNER_ID": name,
+            _FOLLOWS: "1",
         }
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -87,7 +104,7 @@ class _Worker:
             self.process = subprocess.Popen(
                 command,
                 env=os.environ | self.place,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
             )

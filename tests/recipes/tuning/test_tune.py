@@ -250,7 +250,7 @@ def test_a_search_without_a_figure_says_why(brief: Make, iris: Splits, tmp_path:
     with pytest.raises(CheckFailed, match=r"none of the 2 trials .* not a number"):
         tune(
             brief(), iris, out=tmp_path / "s", max_trials=2,
-            **NARROW | {"space": {"learning_rate": (1e14, 1e15, "log")}},
+            **NARROW | {"space": {"learning_rate": (1e25, 1e26, "log")}},
         )  # fmt: skip
     assert (tmp_path / "s" / "trials.csv").is_file()
 
@@ -317,13 +317,40 @@ def test_three_workers_share_a_search_and_one_may_be_killed(brief: Make, tmp_pat
     assert json.loads(out)["metrics"]["test"]["accuracy"] > 0.5
     named = [path / f"worker-{number}.log" for number in range(3)]
     assert all(log.is_file() for log in named)
+    assert not _workers(path)
     tuners = {file.name for file in search.trials.glob("*.json")}
     assert {"worker-0.json", "worker-1.json", "worker-2.json"} <= tuners
 
 
-def _worker_at_work(path: Path, chief: "subprocess.Popen[str]") -> int:
+@pytest.mark.slow
+def test_workers_end_with_their_chief(tmp_path: Path) -> None:
+    path = tmp_path / "search"
+    command = [
+        sys.executable, "-m", "zoo", "tune", "mlp", "--data", "iris", "--trials", "200",
+        "--epochs", "5", "--workers", "2", "--out", str(path),
+    ]  # fmt: skip
+    chief = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _worker_at_work(path, chief)
+        assert len(_workers(path)) == 2
+    finally:
+        chief.kill()
+    for _ in range(300):
+        if not _workers(path):
+            break
+        time.sleep(0.1)
+    assert not _workers(path)
+
+
+def _workers(path: Path) -> list[str]:
+    """Return the lines of `ps` of the workers at a search."""
+    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    return [line for line in lines.splitlines() if f"--resume --out {path}" in line]
+
+
+def _worker_at_work(path: Path, chief: "subprocess.Popen[Any]") -> int:
     """Return the process number of a worker that is in the middle of a trial."""
-    for _ in range(600):
+    for _ in range(3000):
         assert chief.poll() is None
         if list(path.glob("trials/trial_*/execution-0/history.csv")):
             children = subprocess.run(
