@@ -77,6 +77,22 @@ def test_newton_finds_scikit_learn_s_logistic_regression(cancer: Pair) -> None:
     np.testing.assert_allclose(weights_of(model), solution(*cancer), atol=1e-6)
 
 
+def test_newton_finds_statsmodels_logistic_regression(cancer: Pair) -> None:
+    statsmodels = pytest.importorskip("statsmodels.api")
+    inputs, classes = cancer[0][:, :4], cancer[1]  # of all thirty, the classes can be separated
+    model = zeroed(zoo.build("logistic", input_shape=(4,)))
+    history = minimize(
+        model, "categorical_crossentropy", (inputs, classes), method="newton",
+        precision="float64", gradient_tolerance=1e-10,
+    )  # fmt: skip
+    assert len(history.epoch) - 1 < 15
+    theirs = statsmodels.Logit(classes, statsmodels.add_constant(inputs)).fit(tol=1e-12, disp=False)
+    expected = np.concatenate([theirs.params[1:], theirs.params[:1]])
+    np.testing.assert_allclose(weights_of(model), expected, rtol=1e-6)
+    loss = -theirs.llf / len(classes)
+    assert history.history["loss"][-1] == pytest.approx(loss, abs=1e-9)
+
+
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"levenberg-marquardt", "newton"}))
 def test_every_method_comes_to_the_same_minimum(method: str, cancer: Pair) -> None:
     model = logistic()

@@ -344,7 +344,7 @@ def test_workers_end_with_their_chief(tmp_path: Path) -> None:
 
 def _workers(path: Path) -> list[str]:
     """Return the lines of `ps` of the workers at a search."""
-    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    lines = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True).stdout
     return [line for line in lines.splitlines() if f"--resume --out {path}" in line]
 
 
