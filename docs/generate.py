@@ -377,6 +377,21 @@ def five_ways() -> str:
     return "\n".join(rows)
 
 
+def searches() -> str:
+    """Return how soon each search finds what is good, from benchmarks/results/tuning.csv."""
+    table = pd.read_csv(RESULTS / "tuning.csv")
+    counts = [name for name in table if name.startswith("best_")]
+    means = table.groupby("contender")[counts].mean().sort_values("best_20")
+    rows = [
+        "| search | " + " | ".join(f"after {name[5:]}" for name in counts) + " |",
+        "|---" * (len(counts) + 1) + "|",
+    ]
+    for contender, row in means.iterrows():
+        cells = ("" if pd.isna(value) else f"{value:.4f}" for value in row)
+        rows.append(f"| {contender} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def clusters() -> str:
     """Return the table of MNIST by k-means, from benchmarks/results/clusters.csv."""
     table = pd.read_csv(RESULTS / "clusters.csv")
@@ -431,6 +446,7 @@ TABLES = {
     "imbalance": imbalance,
     "learning_curve": learning_curve,
     "five_ways": five_ways,
+    "searches": searches,
     "clusters": clusters,
 }
 
