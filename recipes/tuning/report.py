@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, colors
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from recipes.tuning.tuner import DONE, Outcome
@@ -106,8 +107,6 @@ def plot_coordinates(
     axes.set_ylim(-0.07, 1.07)
     for side in axes.spines.values():
         side.set_visible(False)
-    from matplotlib.cm import ScalarMappable
-
     figure.colorbar(ScalarMappable(scale, shades), ax=axes, label=objective)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -158,9 +158,8 @@ class Search(Folder[SearchConfig]):
 
     def report(self) -> None:
         """Write the table of the trials, the pictures, and the best recipe."""
-        ended, (objective, direction) = (
-            self.outcomes, (self.config.objective, self.config.direction),
-        )  # fmt: skip
+        ended = self.outcomes
+        objective, direction = self.config.objective, self.config.direction
         if not ended:
             raise InputError(f"{self.path} holds no trial that has ended.")
         write_table(ended, self.space, self.path / "trials.csv")
