@@ -106,7 +106,7 @@ def test_a_generator_s_card_fits_its_model_and_its_recipe(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))
-def test_a_generator_makes_all_classes_and_comes_twice_as_near_as_dense_layers(name: str) -> None:
+def test_a_generator_makes_all_classes_and_comes_thrice_as_near_as_dense_layers(name: str) -> None:
     card = zoo.card(name)
     values = {metric.name: metric.value for metric in card.metrics}
     assert {metric.examples for metric in card.metrics} == {10_000}
@@ -114,7 +114,7 @@ def test_a_generator_makes_all_classes_and_comes_twice_as_near_as_dense_layers(n
     assert values["most_class_share"] <= 0.15
     runs = pd.read_csv(ROOT / "benchmarks" / "results" / "adversaries.csv")
     dense = runs[runs["contender"].str.startswith("dense") & (runs["data"] == card.dataset.source)]
-    assert values["feature_distance"] <= dense["distance"].mean() / 2
+    assert values["feature_distance"] <= dense["distance"].mean() / 3
     assert values["feature_distance"] > values["feature_distance_floor"]
     assert values.get("recognised", 1.0) >= 0.97
 

@@ -49,7 +49,7 @@ METHODS: dict[str, dict[str, Any]] = {
 _STEADY = {"r1": 1.0, "learning_rate": 5e-4, "batch_size": 64, "precision": "mixed_bfloat16"}
 ADVERSARIAL_RECIPES = {
     "dcgan-mnist": AdversarialRecipe(
-        **METHODS["dcgan"] | _STEADY, data="mnist", epochs=40, judge="lenet5-mnist"
+        **METHODS["dcgan"] | _STEADY, data="mnist", epochs=30, judge="lenet5-mnist"
     ),
     "dcgan-fashion": AdversarialRecipe(
         **METHODS["dcgan"] | _STEADY, data="fashion_mnist", epochs=60, judge="resnet20-fashion"
@@ -62,7 +62,7 @@ ADVERSARIAL_RECIPES = {
     "wgan_gp-fashion": AdversarialRecipe(
         **METHODS["wgan_gp"] | _STEADY | {"r1": 0.0, "critic_steps": 1, "learning_rate": 1e-3},
         data="fashion_mnist",
-        epochs=60,
+        epochs=120,
         judge="resnet20-fashion",
     ),
 }
