@@ -54,7 +54,11 @@ REFUSED = {
     "one value": ([*CALL, "--space", "optimizer=adam"], "nothing to search in adam"),
     "set and searched": ([*CALL, "--space", "batch_size=16,32"], "batch_size is set"),
     "a circle": (
-        [*CALL, *("--space", "patience=1,2 if seed=1"), *("--space", "examples=1,2 if patience=1")],
+        [
+            *CALL,
+            *("--space", "patience=1,2 if head_epochs=1"),
+            *("--space", "head_epochs=1,2 if patience=1"),
+        ],
         "in a circle",
     ),
     "no trials": ([*CALL, "--trials", "0"], "max_trials is a whole number"),

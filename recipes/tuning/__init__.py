@@ -159,6 +159,16 @@ def resume_tuning(
     Raises:
         InputError: it is no search, or its data has changed.
         CheckFailed: not one trial came to a figure.
+
+    Example:
+        >>> import tempfile
+        >>> from recipes import Recipe, resume_tuning, tune
+        >>> recipe = Recipe(model="softmax", data="iris", epochs=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     out = f"{folder}/search"
+        ...     search = tune(recipe, out=out, tuner="random", max_trials=1, retrain=False)
+        ...     len(resume_tuning(out, max_trials=2, retrain=False).outcomes)
+        2
     """
     follow_chief()
     search = Search(out)
