@@ -362,6 +362,47 @@ def learning_curve() -> str:
     return "\n".join(rows)
 
 
+def five_ways() -> str:
+    """Return the table of MNIST by linear ways beside the book's, from results/five_ways.csv."""
+    table = pd.read_csv(RESULTS / "five_ways.csv")
+    rows = [
+        "| way | classifiers | test accuracy | book, Table 3.1 | difference in points |",
+        "|---|---|---|---|---|",
+    ]
+    rows += [
+        f"| {row.way} | {row.classifiers} | {100 * row.accuracy:.2f} % | {100 * row.book:.2f} % | "
+        f"{100 * row.difference:+.2f} |"
+        for row in table.itertuples()
+    ]
+    return "\n".join(rows)
+
+
+def searches() -> str:
+    """Return how soon each search finds what is good, from benchmarks/results/tuning.csv."""
+    table = pd.read_csv(RESULTS / "tuning.csv")
+    counts = [name for name in table if name.startswith("best_")]
+    means = table.groupby("contender")[counts].mean().sort_values("best_20")
+    rows = [
+        "| search | " + " | ".join(f"after {name[5:]}" for name in counts) + " |",
+        "|---" * (len(counts) + 1) + "|",
+    ]
+    for contender, row in means.iterrows():
+        cells = ("" if pd.isna(value) else f"{value:.4f}" for value in row)
+        rows.append(f"| {contender} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def clusters() -> str:
+    """Return the table of MNIST by k-means, from benchmarks/results/clusters.csv."""
+    table = pd.read_csv(RESULTS / "clusters.csv")
+    rows = ["| clusters | purity | adjusted Rand index |", "|---|---|---|"]
+    rows += [
+        f"| {row.clusters} | {row.purity:.3f} | {row.adjusted_rand_index:.3f} |"
+        for row in table.itertuples()
+    ]
+    return "\n".join(rows)
+
+
 def tour(name: str) -> str:
     """Return a command of the tour with what it printed when it was last run."""
     words = " ".join(f'"{w}"' if "*" in w or " " in w else w for w in COMMANDS[name])
@@ -404,6 +445,9 @@ TABLES = {
     "decoding_speed": decoding_speed,
     "imbalance": imbalance,
     "learning_curve": learning_curve,
+    "five_ways": five_ways,
+    "searches": searches,
+    "clusters": clusters,
 }
 
 

@@ -122,7 +122,7 @@ def finetune(
         options = data_options_for(model, **recipe.reading)
         data = data_for(model, data, **options)
         recipe = msgspec.structs.replace(recipe, data=data.source, data_options=options)
-    return _begin(recipe, source, card, data, out, callbacks)
+    return continue_run(*_begin(recipe, source, card, data, out), callbacks)
 
 
 def finetuning_defaults() -> dict[str, Any]:
@@ -132,14 +132,11 @@ def finetuning_defaults() -> dict[str, Any]:
     return {field: parameters[field].default for field in fields}
 
 
-def finetune_by(
-    recipe: Recipe,
-    out: str | os.PathLike[str],
-    data: Splits | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> Run:
-    """Fine-tune by a recipe whose model is a pretrained name or the path of a run; see `train`."""
-    return _begin(*_start(recipe, data), out, callbacks)
+def begin_by(
+    recipe: Recipe, out: str | os.PathLike[str], data: Splits | None = None
+) -> tuple[Run, Splits]:
+    """Make the run of a recipe whose model is a pretrained name or the path of a run."""
+    return _begin(*_start(recipe, data), out)
 
 
 def fresh_learner(recipe: Recipe, data: Splits | None = None) -> tuple[keras.Model, Splits, str]:
@@ -179,9 +176,8 @@ def _begin(
     card: cards.Card | None,
     data: Splits,
     out: str | os.PathLike[str],
-    callbacks: Sequence[keras.callbacks.Callback],
-) -> Run:
-    """Make the copy that learns, and the run, and train it."""
+) -> tuple[Run, Splits]:
+    """Make the copy that learns, and its run."""
     if data.task in TOKENS:
         if recipe.strategy == "frozen":
             raise InputError(
@@ -196,13 +192,12 @@ def _begin(
     if card and architecture:
         arguments = _arguments(card, recipe.arguments, learner, task, data.tokenizers)
     before: dict[str, float] = {}
-    if card and card.tokenizers and list(card.labels) == list(data.labels):
+    if card and card.tokenizers and list(card.labels) == list(data.labels) and len(data.test):
         own = load_tokenizers(recipe.model)
         before = measure(source, data.test, task, tokenizers=own)
     known = card.dataset.source if before and card else ""
     facts = {"before": before, "known_data": "" if known == data.source else known}
-    run = Run.create(out, recipe, learner, data, task, architecture, arguments, **facts)
-    return continue_run(run, data, callbacks)
+    return Run.create(out, recipe, learner, data, task, architecture, arguments, **facts), data
 
 
 def _learner(

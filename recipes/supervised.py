@@ -71,17 +71,26 @@ def train(
         recipe = recipe_of(recipe)
     if resume:
         return continue_run(Run(out), data, callbacks)
+    return continue_run(*begin(recipe, out, data), callbacks)
+
+
+def begin(
+    recipe: Recipe, out: str | os.PathLike[str], data: Splits | None = None
+) -> tuple[Run, Splits]:
+    """Make the run of a recipe: the model before its first step, and the data that it learns from.
+
+    Raises:
+        InputError: the recipe or the data is wrong, or `out` is taken.
+    """
     refuse_taken(Path(out))
     if recipe.fine_tuning:
-        from recipes.finetuning import finetune_by
+        from recipes.finetuning import begin_by
 
-        return finetune_by(recipe, out, data, callbacks)
-    data = data or data_of(recipe)
-    data = prepared(recipe, data)
+        return begin_by(recipe, out, data)
+    data = prepared(recipe, data or data_of(recipe))
     model, task, arguments = fresh_model(recipe, data)
     check_length(recipe, model)
-    run = Run.create(out, recipe, model, data, task, recipe.model, arguments)
-    return continue_run(run, data, callbacks)
+    return Run.create(out, recipe, model, data, task, recipe.model, arguments), data
 
 
 def continue_run(
@@ -95,6 +104,16 @@ def continue_run(
     """
     if run.finished:
         return run
+    data = own_data(run, data)
+    return finish(run, learn(run, data, callbacks), data)
+
+
+def own_data(run: Run, data: Splits | None) -> Splits:
+    """Return the data that a run was started with.
+
+    Raises:
+        InputError: it is not that any more.
+    """
     recipe = run.config.recipe
     data = _numbered(data, run) if data else data_of(recipe, run)
     data = data.limited(recipe.examples)
@@ -102,6 +121,32 @@ def continue_run(
         raise InputError(
             f"the data {data.source!r} is not what {run.path} was started with: it has changed."
         )
+    return data
+
+
+def learn(
+    run: Run,
+    data: Splits,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    until: int | None = None,
+) -> keras.Model:
+    """Train a run from where it stands; its test examples are not looked at.
+
+    Args:
+        run: not finished yet.
+        data: what it was started with.
+        callbacks: Keras callbacks.
+        until: number of the epoch after which to pause, from 1; default its recipe's last. The
+            schedule of the learning rate is that of all epochs.
+
+    Returns:
+        The model with the weights that are kept, in the units of the data.
+
+    Raises:
+        CheckFailed: the loss became infinite or not a number.
+    """
+    recipe = run.config.recipe
+    until = recipe.all_epochs if until is None else until
     run.sweep()
     seed_everything(recipe.seed)
     model = run.load_initial()
@@ -113,16 +158,16 @@ def continue_run(
     stages = stages_of(model, recipe) if recipe.fine_tuning else []
     for phase in phases(recipe, len(stages)):
         state = run.read_state() or State()
-        if state.epoch < phase.epochs.stop:
+        if state.epoch < min(phase.epochs.stop, until):
             try:
-                _fit(model, stages, run, scaled, phase, state, callbacks)
+                _fit(model, stages, run, scaled, phase, state, callbacks, until)
             except (CheckFailed, InputError, ValueError):
                 run.discard_if_empty()
                 raise
     model = run.load_initial()
     run.load_kept(model, run.read_state() or State())
     _unscale_head(model, data)
-    return finish(run, model, data)
+    return model
 
 
 def goes_on(architecture: str, data: Splits) -> bool:
@@ -306,8 +351,9 @@ def _fit(
     phase: Phase,
     state: State,
     callbacks: Sequence[keras.callbacks.Callback],
+    until: int,
 ) -> None:
-    """Train one phase from the state on disk, which every epoch renews."""
+    """Train one phase from the state on disk, which every epoch renews, up to an epoch."""
     recipe, task = run.config.recipe, run.config.task
     factor = recipe.rate_factor
     shares = []
@@ -337,7 +383,7 @@ def _fit(
         feed.training,
         steps_per_epoch=feed.steps,
         initial_epoch=epochs.start,
-        epochs=epochs.stop,
+        epochs=min(epochs.stop, until),
         validation_data=feed.validation,
         verbose=0,
         shuffle=False,

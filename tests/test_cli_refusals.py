@@ -78,6 +78,28 @@ CALLS = {
         "(4,)",
     ),
     "tiny pictures": (["train", "convnet", "--data", "digits", "--out", "r"], "(8, 8, 1)"),
+    "one fold": (["evaluate", "softmax", "--data", "iris", "--folds", "1"], "at least 2 folds"),
+    "folds of an agent": (["evaluate", "dqn-cartpole", "--folds", "3"], "learns by playing"),
+    "folds of a generator": (["evaluate", "dcgan-mnist", "--folds", "3"], "to make pictures"),
+    "folds and a split": (
+        ["evaluate", "softmax-mnist", "--folds", "3", "--split", "test"],
+        "leave out --split and --augment",
+    ),
+    "folds and an augmentation": (
+        ["evaluate", "lenet5-mnist", "--folds", "3", "--augment", "shift"],
+        "leave out --split and --augment",
+    ),
+    "folds of an architecture without data": (["evaluate", "mlp", "--folds", "3"], "--data"),
+    "folds of no model": (["evaluate", "sofmax", "--folds", "3"], "'softmax'"),
+    "folds with a wrong field": (
+        ["evaluate", "softmax", "--data", "iris", "--folds", "3", "--set", "epoch=3"],
+        "'epochs'",
+    ),
+    "more folds than examples": (
+        ["evaluate", "softmax", "--data", "iris", "--folds", "99", "--out", "folds"],
+        "99 folds are too many: the class 'setosa'",
+    ),
+    "epochs without folds": (["evaluate", "lenet5-mnist", "--epochs", "3"], "(--folds)"),
     "no such run": (["evaluate", "runs/none"], "runs/none"),
     "no such format": (["export", "lenet5-mnist", "--format", "onx", "--out", "o"], "format"),
     "not an artifact": (["verify", "."], "model.json"),

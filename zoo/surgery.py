@@ -121,7 +121,7 @@ def with_precision(model: keras.Model, policy: str) -> keras.Model:
     """Return a copy that computes with another dtype policy, such as "mixed_bfloat16".
 
     The layers that take or resize raw inputs and those that give the outputs stay in float32, or
-    come to it.
+    come to it; but "float64" is for all.
     """
     model = functional(model)
     last = max((i for i, layer in enumerate(model.layers) if layer.weights), default=0)
@@ -132,7 +132,8 @@ def with_precision(model: keras.Model, policy: str) -> keras.Model:
         if not isinstance(layer, keras.Layer) or isinstance(layer, keras.Model):
             return layer.__class__.from_config(config)  # neither has a policy of its own
         raw = isinstance(layer, keras.layers.Rescaling | keras.layers.Resizing | Standardize)
-        config["dtype"] = "float32" if raw or layer in outputs else policy
+        single = policy != "float64" and (raw or layer in outputs)
+        config["dtype"] = "float32" if single else policy
         return layer.__class__.from_config(config)
 
     return copy(model, clone_function=change)

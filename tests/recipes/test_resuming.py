@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from recipes import Recipe, Run, Splits, evaluate, train
+from recipes.building import fresh_model
 from recipes.run import State
+from recipes.supervised import continue_run, learn
 from zoo import CheckFailed, InputError
 from zoo.files import sha256_of
 
@@ -220,3 +222,22 @@ def test_a_place_that_is_taken_is_refused_before_the_data_is_read(brief: Brief, 
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="exists already"):
         train(brief(data="no-such-data"), tmp_path)
+
+
+def test_a_training_that_stood_still_goes_on_as_if_it_had_not(
+    few_digits: Splits, brief: Brief, state_of: StateOf, tmp_path: Path
+):
+    recipe = brief(epochs=3, schedule="cosine")
+    model, task, arguments = fresh_model(recipe, few_digits)
+    run = Run.create(tmp_path / "halted", recipe, model, few_digits, task, recipe.model, arguments)
+    halted = learn(run, few_digits, until=2)
+    assert state_of(run).epoch == len(state_of(run).history) == 2
+    assert not run.finished
+    assert not (run.path / "metrics.json").exists()  # nothing was measured
+    kept = keras.models.clone_model(halted)
+    run.load_kept(kept, state_of(run))
+    for one, other in zip(halted.get_weights(), kept.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    straight = train(recipe, tmp_path / "straight", data=few_digits)
+    assert continue_run(run, few_digits).metrics == straight.metrics
+    assert state_of(run).history == state_of(straight).history

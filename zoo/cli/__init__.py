@@ -22,6 +22,7 @@ from zoo.cli import (
     rates,
     shipping,
     texts,
+    tuning,
 )
 from zoo.errors import CheckFailed, InputError
 
@@ -45,6 +46,7 @@ for command in (
     control.play,
     learning.finetune,
     rates.lr_find,
+    tuning.tune,
     shipping.export,
     shipping.verify,
     learning.reproduce,

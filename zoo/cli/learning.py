@@ -80,19 +80,19 @@ def train(
         if data or given:
             raise InputError("an agent learns in an environment (--env), and takes no data.")
         agent = control.recipe_named(name, env, fields)
-        with _resumable(place, "train"):
+        with resumable(place, "train"):
             control.finished(control.train_agent(agent, place), json)
         return
     if adversarial.is_adversary(name):
         adversaries = adversarial.recipe_named(name, data, fields, given)
-        with _resumable(place, "train"):
+        with resumable(place, "train"):
             adversarial.finished(adversarial.train(adversaries, place), json)
         return
     recipe = recipe_named(name, data, fields, given)
     splits = loaded(recipe)
-    with _resumable(place, "train"):
+    with resumable(place, "train"):
         run = recipes.train(recipe, place, data=splits, callbacks=[_bar(recipe)])
-    _finished(run, json)
+    show_run(run, json)
 
 
 def finetune(
@@ -160,17 +160,24 @@ def finetune(
     options.report_skipped(splits)
     planned = finetuning_defaults() | fields
     total = planned["epochs"] + (0 if splits.task in TOKENS else planned["head_epochs"])
-    with _resumable(place, "finetune"):
+    with resumable(place, "finetune"):
         run = recipes.finetune(
             model, splits, place, data_options=given, callbacks=[Bar(total)], **fields
         )
-    _finished(run, json)
+    show_run(run, json)
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A pretrained model, or the path of a run.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A pretrained model, or the path of a run; with --folds, or an architecture."
+        ),
+    ],
     data: options.Data = None,
-    split: Annotated[str, typer.Option(help="train, validation, test, or all.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="train, validation, test, or all; default test.")
+    ] = None,
     augment: Annotated[
         str, typer.Option(help="Test-time augmentation of pictures: flip, shift or flip+shift.")
     ] = "",
@@ -178,11 +185,36 @@ def evaluate(
     task: options.Task = None,
     drop: options.Drop = None,
     text: options.Text = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Cross-validate: train the recipe anew for each of so many folds of the training "
+            "and validation examples, and measure it there; the test split is not touched."
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="With --folds: number of epochs.")] = None,
+    set_: options.Set = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="With --folds: folder for a CSV; what was interrupted goes on there."),
+    ] = None,
     strict: options.Strict = False,
     download: options.Download = False,
     json: output.Json = False,
 ) -> None:
-    """Measure a model on its own test examples, or on your data."""
+    """Measure a model on its own test examples, or on your data; or its recipe on folds."""
+    if folds is not None:
+        if split or augment:
+            raise InputError("--folds says what is measured on: leave out --split and --augment.")
+        from zoo.cli.folds import cross_validate
+
+        fields = options.settings(set_, epochs=epochs)
+        given = options.data_options(target, task, drop, strict, download, fields, text=text)
+        cross_validate(model, data, folds, fields, given, out, json)
+        return
+    if epochs is not None or set_ or out:
+        raise InputError("--epochs, --set and --out are for a cross-validation (--folds).")
+    split = split or "test"
     model_folder(model)  # a wrong name is answered at once
     output.start_tensorflow()
     import recipes
@@ -254,7 +286,7 @@ def reproduce(
         return
     recipe = recipe_of(name)
     if download:
-        recipe = _replaced(recipe, {"data_options": {**recipe.data_options, "download": True}})
+        recipe = replaced(recipe, {"data_options": {**recipe.data_options, "download": True}})
     if recipe.fine_tuning:
         recipe = with_data_options(recipe)
     place = out or Path("runs") / f"{name}-again"
@@ -269,7 +301,7 @@ def reproduce(
     if name in pretrained_names():  # compared before a better one could be overwritten
         _compare(name, run, _TOLERANCE if tolerance is None else tolerance, json)
     else:
-        _finished(run, json)
+        show_run(run, json)
     if package:
         from zoo.cli.packaging import package as write
 
@@ -319,20 +351,20 @@ def _resume(out: Path | None, changes: dict[str, Any], json: bool) -> None:
     from zoo.cli import adversarial, control
 
     if control.is_agents_run(out):
-        with _resumable(out, "train"):
+        with resumable(out, "train"):
             control.finished(control.train_agent(None, out), json)
         return
     if adversarial.is_adversaries_run(out):
-        with _resumable(out, "train"):
+        with resumable(out, "train"):
             adversarial.finished(adversarial.train(None, out), json)
         return
     run = Run(out)
-    with _resumable(run.path, "train"):
-        _finished(continue_run(run, callbacks=[_bar(run.config.recipe)]), json)
+    with resumable(run.path, "train"):
+        show_run(continue_run(run, callbacks=[_bar(run.config.recipe)]), json)
 
 
 @contextmanager
-def _resumable(place: Path, verb: str) -> Iterator[None]:
+def resumable(place: Path, verb: str) -> Iterator[None]:
     """Say, when Ctrl-C ends a training, how it goes on."""
     from zoo.cli.progress import interrupts_count
 
@@ -383,7 +415,7 @@ def recipe_named(
         fields = fields | ({"data": data} if data else {})
         own = recipes.RECIPES[name]
         given = given if data else own.data_options | given
-        return _replaced(own, fields | {"data_options": given})
+        return replaced(own, fields | {"data_options": given})
     if data is None:
         from zoo.registry import list_models, unknown
 
@@ -409,7 +441,8 @@ def _bar(recipe: "Recipe") -> Any:
     return Bar(recipe.all_epochs)
 
 
-def _replaced(recipe: "Recipe", fields: dict[str, Any]) -> "Recipe":
+def replaced(recipe: "Recipe", fields: dict[str, Any]) -> "Recipe":
+    """Return a recipe with some of its fields changed."""
     import msgspec
 
     return checked(type(recipe), msgspec.structs.asdict(recipe) | fields)
@@ -431,7 +464,8 @@ def checked(kind: "type[R]", fields: dict[str, Any]) -> "R":
         raise InputError(str(error)) from None
 
 
-def _finished(run: "Run", json: bool) -> None:
+def show_run(run: "Run", json: bool) -> None:
+    """Print how well a finished run does."""
     if json:
         output.emit({"run": str(run.path), "metrics": run.metrics})
         return

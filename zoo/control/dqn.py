@@ -19,6 +19,7 @@ import numpy as np
 from keras import layers, ops
 
 from zoo.layers import Standardize
+from zoo.spaces import Choice, Int, Space, Widths
 
 OBSERVATIONS = ("float32", "uint8", "bool")
 _STREAMS = ("value", "advantage")
@@ -63,6 +64,14 @@ class Expectation(layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
         return {**super().get_config(), "value_range": list(self.value_range)}
+
+
+SPACES: dict[str, Space] = {
+    "dqn": {
+        "hidden": Widths(1, 3, Int(32, 512, "log")),
+        "dueling": Choice((False, True)),
+    }
+}
 
 
 def dqn(

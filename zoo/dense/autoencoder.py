@@ -18,6 +18,15 @@ import keras
 from keras import layers
 
 from zoo.layers import activated, raw_input
+from zoo.spaces import Choice, Int, Space, Widths
+
+SPACES: dict[str, Space] = {
+    "autoencoder": {
+        "hidden": Widths(0, 2, Int(32, 512, "log")),
+        "code": Int(4, 64, "log"),
+        "activation": Choice(("tanh", "relu", "gelu")),
+    }
+}
 
 
 def autoencoder(

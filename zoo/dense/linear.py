@@ -16,6 +16,10 @@ import keras
 from keras import layers, ops
 
 from zoo.layers import predictions, raw_input
+from zoo.spaces import Space
+
+# Nothing of these three is open: what there is to search is how they learn.
+SPACES: dict[str, Space] = {"linear": {}, "logistic": {}, "softmax": {}}
 
 
 def linear(

@@ -12,6 +12,16 @@ import keras
 from keras import layers
 
 from zoo.layers import activated, predictions, raw_input
+from zoo.spaces import Choice, Float, Int, Space, Widths
+
+SPACES: dict[str, Space] = {
+    "mlp": {
+        "hidden": Widths(1, 4, Int(16, 512, "log")),
+        "activation": Choice(("relu", "tanh", "gelu")),
+        "dropout": Float(0.0, 0.5),
+        "batch_norm": Choice((False, True)),
+    }
+}
 
 
 def mlp(

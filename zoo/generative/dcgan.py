@@ -30,9 +30,16 @@ from zoo.generative.parts import (
     shown,
 )
 from zoo.layers import BatchNormalization, Conv2D
+from zoo.spaces import Choice, Int, Space
 
 _KERNEL_SIZE = 4
 _SMALLEST = 4  # side of a map, unless it is odd before
+
+
+SPACES: dict[str, Space] = {
+    "dcgan": {"latent": Int(16, 256, "log"), "width": Choice((16, 32, 64, 128))},
+    "dcgan_discriminator": {"width": Choice((16, 32, 64, 128))},
+}
 
 
 def dcgan(

@@ -15,8 +15,15 @@ import keras
 from keras import layers
 
 from zoo.generative.parts import code_and_label, picture_and_label, seen, shown
+from zoo.spaces import Int, Space, Widths
 
 _SLOPE = 0.2
+
+
+SPACES: dict[str, Space] = {
+    "gan": {"latent": Int(16, 256, "log"), "hidden": Widths(1, 3, Int(64, 1024, "log"))},
+    "gan_discriminator": {"hidden": Widths(1, 3, Int(64, 1024, "log"))},
+}
 
 
 def gan(

@@ -23,10 +23,17 @@ from zoo.generative.parts import (
     shown,
 )
 from zoo.layers import BatchNormalization, Conv2D
+from zoo.spaces import Choice, Int, Space
 
 _HALVINGS = {28: 2, 32: 3, 64: 4}
 _FEWEST_HALVINGS = 2  # of the critic, which has one less than the generator
 _PLAIN_BLOCKS = 2  # of the critic, after those that halve
+
+
+SPACES: dict[str, Space] = {
+    "residual_gan": {"latent": Int(16, 256, "log"), "width": Choice((16, 32, 64, 128))},
+    "residual_critic": {"width": Choice((16, 32, 64, 128))},
+}
 
 
 def residual_gan(

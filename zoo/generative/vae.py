@@ -16,8 +16,18 @@ import keras
 from keras import layers
 
 from zoo.layers import Conv2D, GaussianCode, raw_input
+from zoo.spaces import Int, Space, Widths
 
 _KERNEL_SIZE = 4
+
+
+# Without beta: it changes what the loss is, and losses of two betas do not compare.
+SPACES: dict[str, Space] = {
+    "vae": {
+        "hidden": Widths(1, 2, Int(64, 1024, "log")),
+        "code": Int(2, 64, "log"),
+    }
+}
 
 
 def vae(

@@ -13,8 +13,19 @@ import keras
 from keras import layers
 
 from zoo.layers import Dropout, LearnedPositions, TransformerBlock, padding_bias, predictions
+from zoo.spaces import Choice, Float, Int, Space
 
 _EPSILON = 1e-12
+
+
+SPACES: dict[str, Space] = {
+    "bert": {
+        "width": Choice((64, 128, 256, 512)),
+        "depth": Int(1, 6),
+        "num_heads": Choice((2, 4, 8)),
+        "dropout": Float(0.0, 0.4),
+    }
+}
 
 
 def bert(

@@ -17,8 +17,21 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers import Dropout, TokenLogits, predictions
+from zoo.spaces import Choice, Float, Int, Space, Widths
 
 CELLS = {"simple": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
+
+
+_SEARCHED: Space = {
+    "embedding_dim": Int(16, 256, "log"),
+    "units": Widths(1, 2, Int(32, 512, "log")),
+    "cell": Choice(("simple", "lstm", "gru")),
+    "dropout": Float(0.0, 0.5),
+}
+SPACES: dict[str, Space] = {
+    "rnn_classifier": {**_SEARCHED, "bidirectional": Choice((False, True))},
+    "rnn_language_model": _SEARCHED,
+}
 
 
 def rnn_classifier(

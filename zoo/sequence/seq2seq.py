@@ -29,6 +29,7 @@ from zoo.layers import (
     places_bias,
 )
 from zoo.sequence.rnn import CELLS, token_logits
+from zoo.spaces import Choice, Float, Int, Space
 from zoo.special_tokens import PADDING
 
 _LOOK = {
@@ -36,6 +37,17 @@ _LOOK = {
     "general": partial(MultiplicativeAttention, general=True),
 }
 ATTENTION = ("bahdanau", "dot", "general", "concat")
+
+
+SPACES: dict[str, Space] = {
+    "seq2seq": {
+        "embedding_dim": Int(64, 512, "log"),
+        "units": Int(64, 1024, "log"),
+        "depth": Int(1, 3),
+        "cell": Choice(("lstm", "gru")),
+        "dropout": Float(0.0, 0.5),
+    }
+}
 
 
 def seq2seq(

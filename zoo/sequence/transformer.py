@@ -14,8 +14,20 @@ import keras
 from keras import layers
 
 from zoo.layers import Dropout, SinusoidalPositions, TokenEmbedding, TransformerBlock, padding_bias
+from zoo.spaces import Choice, Float, Int, Space
 
 _EPSILON = 1e-6
+
+
+SPACES: dict[str, Space] = {
+    "transformer": {
+        "width": Choice((64, 128, 256, 512)),
+        "depth": Int(1, 6),
+        "num_heads": Choice((2, 4, 8)),
+        "dropout": Float(0.0, 0.4),
+        "pre_norm": Choice((False, True)),
+    }
+}
 
 
 def transformer(

@@ -17,11 +17,21 @@ import keras
 from keras import KerasTensor, layers, ops
 
 from zoo.layers import IMAGENET, LocalResponseNormalization, conv, predictions, raw_input
+from zoo.spaces import Choice, Float, Space
 
 # Kernel sizes of the five convolutions, which of them see one group only, which a pooling follows.
 KERNELS = (11, 5, 3, 3, 3)
 GROUPED = (2, 4, 5)
 POOLED = (1, 2, 5)
+
+
+SPACES: dict[str, Space] = {
+    "alexnet": {
+        "groups": Choice((1, 2)),
+        "response_norm": Choice((False, True)),
+        "dropout": Float(0.0, 0.7),
+    }
+}
 
 
 def alexnet(

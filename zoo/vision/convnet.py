@@ -9,6 +9,9 @@ import keras
 from keras import layers
 
 from zoo.layers import predictions, raw_input
+from zoo.spaces import Space
+
+SPACES: dict[str, Space] = {"convnet": {}}  # its sizes are the book's
 
 
 def convnet(

@@ -15,6 +15,7 @@ import keras
 from keras import layers
 
 from zoo.layers import conv_bn, inverted_residual, predictions, raw_input
+from zoo.spaces import Float, Space
 from zoo.stages import block_name
 
 # Table 1: expansion, channels, blocks, strides of the first, kernel size.
@@ -28,6 +29,9 @@ STAGES = (
     (6, 320, 1, 1, 3),
 )
 _conv = partial(conv_bn, momentum=0.99, epsilon=1e-3)
+
+
+SPACES: dict[str, Space] = {"efficientnet_lite0": {"dropout": Float(0.0, 0.5)}}
 
 
 def efficientnet_lite0(

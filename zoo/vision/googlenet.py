@@ -24,6 +24,7 @@ from zoo.layers import (
     predictions,
     raw_input,
 )
+from zoo.spaces import Choice, Float, Space
 
 Convolve = Callable[..., KerasTensor]
 
@@ -41,6 +42,11 @@ MODULES = {
 }
 LAST = {"3b": "stage3", "4e": "stage4", "5b": "stage5"}
 AUXILIARY = {"4a": "auxiliary1", "4d": "auxiliary2"}
+
+
+SPACES: dict[str, Space] = {
+    "googlenet": {"batch_norm": Choice((False, True)), "dropout": Float(0.0, 0.7)}
+}
 
 
 def googlenet(

@@ -15,6 +15,7 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers import conv_bn, predictions, raw_input
+from zoo.spaces import Float, Space
 from zoo.stages import block_name
 
 _conv = partial(conv_bn, scale=False)
@@ -25,6 +26,9 @@ STAGES = (
     (80, (112, 48), (96, 64), (80, 80), (48, 96)),
     (96, (176, 160), (176, 160)),
 )
+
+
+SPACES: dict[str, Space] = {"inception": {"alpha": Float(0.25, 1.5)}}
 
 
 def inception(

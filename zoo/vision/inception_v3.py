@@ -14,12 +14,16 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers import conv_bn, predictions, raw_input
+from zoo.spaces import Float, Space
 from zoo.stages import block_name
 
 # Filters and kernel sizes.
 Convolutions = Sequence[tuple[int, int | tuple[int, int]]]
 
 _WIDTHS_B = (128, 160, 160, 192)  # of the 7×7 branches, Figure 6
+
+
+SPACES: dict[str, Space] = {"inception_v3": {"dropout": Float(0.0, 0.7)}}
 
 
 def inception_v3(

@@ -22,6 +22,7 @@ import numpy as np
 from keras import layers, ops
 
 from zoo.layers import activated, predictions, raw_input
+from zoo.spaces import Choice, Space
 
 # Table I of the paper: which of S2's six maps each of C3's sixteen maps sees.
 C3_CONNECTIONS = (
@@ -44,6 +45,12 @@ DIGITS = (
     (0x00, 0x3E, 0x63, 0x63, 0x63, 0x3E, 0x63, 0x63, 0x63, 0x63, 0x3E, 0x00),
     (0x00, 0x3E, 0x63, 0x63, 0x63, 0x63, 0x3F, 0x03, 0x03, 0x06, 0x3C, 0x00),
 )
+
+
+SPACES: dict[str, Space] = {
+    "lenet5": {"activation": Choice(("relu", "tanh", "gelu"))},
+    "lenet5_1998": {},  # its sizes are the paper's
+}
 
 
 def lenet5(

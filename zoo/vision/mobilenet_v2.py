@@ -14,6 +14,7 @@ import keras
 from keras import layers
 
 from zoo.layers import conv_bn, inverted_residual, predictions, raw_input
+from zoo.spaces import Choice, Float, Space
 from zoo.stages import block_name
 
 # Table 2: expansion t, channels c, blocks n, strides s of the first.
@@ -28,6 +29,11 @@ STAGES = (
 )
 _MOMENTUM = 0.99
 _conv = partial(conv_bn, activation="relu6", momentum=_MOMENTUM, epsilon=1e-3)
+
+
+SPACES: dict[str, Space] = {
+    "mobilenet_v2": {"alpha": Choice((0.35, 0.5, 0.75, 1.0, 1.4)), "dropout": Float(0.0, 0.5)}
+}
 
 
 def mobilenet_v2(

@@ -23,6 +23,7 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers import IMAGENET, conv, conv_bn, normalized, predictions, raw_input
+from zoo.spaces import Choice, Space
 from zoo.stages import block_name
 
 FILTERS = (64, 128, 256, 512)
@@ -30,6 +31,9 @@ VERSIONS = ("v1", "v1.5", "v2")
 _EPSILON = 1.001e-5  # of the published weights
 _conv_bn = partial(conv_bn, epsilon=_EPSILON, padding="symmetric")
 _normalized = partial(normalized, epsilon=_EPSILON)
+
+
+SPACES: dict[str, Space] = {"resnet": {"version": Choice(VERSIONS)}}
 
 
 def resnet(

@@ -15,9 +15,15 @@ import keras
 from keras import KerasTensor, layers, ops
 
 from zoo.layers import conv_bn, predictions, raw_input
+from zoo.spaces import Choice, Int, Space
 from zoo.stages import block_name
 
 FILTERS = (16, 32, 64)
+
+
+SPACES: dict[str, Space] = {
+    "resnet_cifar": {"blocks": Int(1, 9), "shortcut": Choice(("identity", "projection"))}
+}
 
 
 def resnet_cifar(

@@ -15,8 +15,14 @@ import keras
 from keras import layers
 
 from zoo.layers import IMAGENET, conv, conv_bn, predictions, raw_input
+from zoo.spaces import Choice, Float, Space
 
 FILTERS = (64, 128, 256, 512, 512)
+
+
+SPACES: dict[str, Space] = {
+    "vgg": {"batch_norm": Choice((False, True)), "dropout": Float(0.0, 0.7)}
+}
 
 
 def vgg(

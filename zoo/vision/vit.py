@@ -15,8 +15,19 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers import ClassToken, Gelu, LearnedPositions, predictions, raw_input
+from zoo.spaces import Choice, Float, Int, Space
 
 _EPSILON = 1e-6
+
+
+SPACES: dict[str, Space] = {
+    "vit": {
+        "width": Choice((64, 96, 128, 192)),
+        "depth": Int(2, 12),
+        "num_heads": Choice((2, 4, 8)),
+        "dropout": Float(0.0, 0.3),
+    }
+}
 
 
 def vit(

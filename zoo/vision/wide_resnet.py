@@ -13,9 +13,19 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.layers import conv, normalized, predictions, raw_input
+from zoo.spaces import Choice, Float, Int, Space
 from zoo.stages import block_name
 
 FILTERS = (16, 32, 64)
+
+
+SPACES: dict[str, Space] = {
+    "wide_resnet": {
+        "depth": Choice((10, 16, 22, 28)),
+        "widen": Int(1, 10),
+        "dropout": Float(0.0, 0.5),
+    }
+}
 
 
 def wide_resnet(

@@ -1,0 +1,300 @@
+"""Search over what a recipe and an architecture leave open: by chance, by grid, by halving, Bayes.
+
+KerasTuner runs it; its Bayesian search is ours (see `recipes.tuning.gaussian_process`).
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+import msgspec
+
+from recipes.data import Splits
+from recipes.recipe import Recipe
+from recipes.supervised import data_of, train
+from recipes.tuning.oracles import ORACLES, oracle
+from recipes.tuning.search import Search
+from recipes.tuning.space import applied, combined, drawn, hyperparameters, recipe_space
+from recipes.tuning.trials import Trials
+from recipes.tuning.tuner import Outcome, Tuner
+from recipes.tuning.workers import follow_chief, is_worker, run_workers
+from zoo.errors import CheckFailed, InputError
+from zoo.files import refuse_taken
+from zoo.registry import unknown
+from zoo.spaces import Parameter
+
+__all__ = ["Outcome", "Search", "is_worker", "resume_tuning", "tune"]
+
+_TRIED = 16  # configurations that are looked at before the first trial
+_RESERVE = 64 << 20  # bytes that a search leaves free
+
+Progress = Callable[[int, Outcome], None]
+
+
+def tune(
+    recipe: Recipe | str,
+    data: Splits | None = None,
+    *,
+    out: str | os.PathLike[str],
+    tuner: str = "bayesian",
+    max_trials: int = 20,
+    executions: int = 1,
+    objective: str = "",
+    space: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    retrain: bool = True,
+    progress: Progress | None = None,
+) -> Search:
+    """Search for the configuration of a recipe that does best on its validation split.
+
+    What is searched: what the architecture's builder leaves open (`zoo.spaces.search_space`), and
+    of the recipe, the learning rate around its own, batch size, schedule, warm-up and weight decay,
+    and for pictures augmentation. A trial never sees the test split; the best configuration is
+    trained anew at the end, and measured on it once.
+
+    A trial whose loss is no number is ended there ("pruned"), and one that fails is named with its
+    reason; neither ends the search. After an interruption, even by SIGKILL, `resume_tuning` goes on
+    from the last epoch.
+
+    Args:
+        recipe: a `Recipe`, or the name of a pretrained model, for its own recipe.
+        data: `Splits` in place of what the recipe names; a resumed search must be given them again.
+        out: folder of the search; see `recipes.tuning.search`.
+        tuner: "random"; "grid"; "hyperband" (https://arxiv.org/abs/1603.06560), which gives all of
+            the recipe's epochs to the best alone; or "bayesian", by a Gaussian process.
+        max_trials: the most trials.
+        executions: trainings of each configuration, with seeds one after another; means count.
+        objective: "val_loss", or where there is one "val_accuracy", which is the default then.
+        space: name -> where it lies, over what is searched by default: a list of values, a tuple
+            `(low, high)` or `(low, high, "log")`, an object of `zoo.spaces`, or a `str` as on the
+            command line. Names are fields of the recipe, "augment.NAME" and "arguments.NAME"; of an
+            argument its name alone will do.
+        fixed: fields of the recipe, and arguments of the builder, that are set and not searched.
+        seed: of what is drawn; the trainings have the recipe's.
+        workers: processes that run trials at the same time, on this machine.
+        retrain: train the best configuration anew in the end.
+        progress: called after each trial with the number of them and how it ended; not with
+            several workers.
+
+    Returns:
+        The `Search`.
+
+    Raises:
+        InputError: a name, range or condition is wrong, the disk is too small, or `out` is taken;
+            all of it before the first trial.
+        CheckFailed: not one trial came to a figure.
+
+    Example:
+        >>> import tempfile
+        >>> from recipes import Recipe, tune
+        >>> recipe = Recipe(model="mlp", data="iris", epochs=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     search = tune(recipe, out=f"{folder}/search", max_trials=2, retrain=False,
+        ...                   space={"hidden": "4:16*1:2"}, fixed={"batch_size": 16})
+        ...     sorted(outcome.status for outcome in search.outcomes.values())
+        ['done', 'done']
+    """
+    path = Path(out)
+    refuse_taken(path)
+    if isinstance(recipe, str):
+        from recipes.pretrained import recipe_of
+
+        recipe = recipe_of(recipe)
+    _check_counts(tuner, max_trials=max_trials, executions=executions, workers=workers)
+    recipe, settled = _fixed(recipe, fixed or {})
+    given = data
+    data = data or data_of(recipe)
+    if workers > 1 and given is not None:
+        raise InputError("several workers read the data by its name: leave out data, or workers.")
+    trials = Trials(recipe, data)
+    name = objective or list(trials.objectives)[-1]
+    if name not in trials.objectives:
+        raise unknown(name, trials.objectives, "objective")
+    pictures = not data.holds_text and len(data.shape) == 3
+    searched = combined(recipe_space(recipe, pictures), space or {}, settled, recipe)
+    if tuner == "hyperband" and "epochs" in searched:
+        raise InputError("hyperband chooses the epochs itself: they cannot be searched.")
+    kept = max_trials if tuner == "hyperband" else workers
+    _check_trials(trials, searched, path, kept * executions)
+    search = Search.create(
+        path,
+        searched,
+        recipe=recipe,
+        tuner=tuner,
+        max_trials=max_trials,
+        executions=executions,
+        objective=name,
+        direction=trials.objectives[name],
+        seed=seed,
+        fingerprint=data.fingerprint,
+    )
+    return _run(search, data, trials, workers, retrain, progress)
+
+
+def resume_tuning(
+    out: str | os.PathLike[str],
+    data: Splits | None = None,
+    *,
+    max_trials: int | None = None,
+    workers: int = 1,
+    retrain: bool = True,
+    progress: Progress | None = None,
+) -> Search:
+    """Go on with a search where it stopped; of a finished one, nothing is done again.
+
+    Args:
+        out: folder of the search.
+        data: `Splits`, where the search was given them.
+        max_trials: a larger number of trials than it was started with, to search on.
+        workers: processes that run trials at the same time.
+        retrain: train the best configuration anew in the end.
+        progress: called after each trial with the number of them and how it ended.
+
+    Raises:
+        InputError: it is no search, or its data has changed.
+        CheckFailed: not one trial came to a figure.
+
+    Example:
+        >>> import tempfile
+        >>> from recipes import Recipe, resume_tuning, tune
+        >>> recipe = Recipe(model="softmax", data="iris", epochs=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     out = f"{folder}/search"
+        ...     search = tune(recipe, out=out, tuner="random", max_trials=1, retrain=False)
+        ...     len(resume_tuning(out, max_trials=2, retrain=False).outcomes)
+        2
+    """
+    follow_chief()
+    search = Search(out)
+    config = search.config
+    if max_trials is not None and max_trials != config.max_trials:
+        if max_trials < config.max_trials:
+            raise InputError(
+                f"{search.path} has room for {config.max_trials} trials already: there can be more "
+                "of them, and not fewer."
+            )
+        if search.finished:
+            shutil.rmtree(search.path / "best")
+        search.extend(max_trials)
+    given = data
+    data = data or data_of(config.recipe)
+    if data.fingerprint != config.fingerprint:
+        raise InputError(
+            f"the data {data.source!r} is not what {search.path} was started with: it has changed."
+        )
+    if workers > 1 and given is not None:
+        raise InputError("several workers read the data by its name: leave out data, or workers.")
+    _check_counts(config.tuner, workers=workers)
+    return _run(search, data, Trials(config.recipe, data), workers, retrain, progress)
+
+
+def _run(
+    search: Search,
+    data: Splits,
+    trials: Trials,
+    workers: int,
+    retrain: bool,
+    progress: Progress | None,
+) -> Search:
+    """Run the trials that are left, report, and train the best anew."""
+    config = search.config
+
+    def ended(number: str, outcome: Outcome) -> None:
+        search.report()
+        if progress:
+            progress(int(number), outcome)
+
+    asked = oracle(
+        config.tuner,
+        keras_tuner.Objective(config.objective, config.direction),
+        hyperparameters(search.space),
+        config.max_trials,
+        config.recipe.all_epochs,
+        config.seed,
+    )
+    alone = workers == 1
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        # KerasTuner prints what it sends to its workers.
+        runner = Tuner(asked, search.trials, trials, config.executions, ended if alone else _silent)
+        try:
+            if alone:
+                runner.search()
+            else:
+                run_workers(asked, workers, search.path)
+        except keras_tuner.errors.FatalError as error:
+            raise CheckFailed(f"{error}: make room, and resume {search.path}.") from error
+    if is_worker():
+        return search
+    search.report()
+    best = search.best  # also where it is not trained: that there is none is an error
+    if retrain:
+        train(best, search.path / "best", data=data, resume=search.begun)
+    return search
+
+
+def _silent(number: str, outcome: Outcome) -> None:
+    """Say nothing: the process that asks does."""
+
+
+def _fixed(recipe: Recipe, fixed: Mapping[str, Any]) -> tuple[Recipe, set[str]]:
+    """Return a recipe with what is set, and the names of that."""
+    changes = dict(fixed)
+    names = set(changes) | {f"arguments.{key}" for key in changes.get("arguments", {})}
+    names |= {f"augment.{key}" for key in changes.get("augment", {})}
+    if "arguments" in changes:
+        changes["arguments"] = {**recipe.arguments, **changes["arguments"]}
+        names.discard("arguments")
+    known = [field.name for field in msgspec.structs.fields(Recipe)]
+    for name in changes:
+        if name not in known:
+            raise unknown(name, known, "field of a recipe")
+    try:
+        return msgspec.structs.replace(recipe, **changes), names
+    except TypeError as error:
+        raise InputError(str(error)) from None
+
+
+def _check_counts(tuner: str, **counts: int) -> None:
+    if tuner not in ORACLES:
+        raise unknown(tuner, ORACLES, "tuner")
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InputError(f"{name} is a whole number of 1 or more, not {count!r}.")
+
+
+def _check_trials(
+    trials: Trials, space: Mapping[str, Parameter], path: Path, together: int
+) -> None:
+    """Refuse a search of which no trial could be run, or which has no room on the disk.
+
+    Args:
+        trials: that are to be run.
+        space: what is searched.
+        path: of the search.
+        together: trials whose files lie on the disk at one time.
+    """
+    sizes: list[int] = []
+    why = ""
+    for seed in range(_TRIED):
+        try:
+            recipe = applied(trials.recipe, drawn(space, seed))
+            if not sizes or any(name.startswith("arguments.") for name in space):
+                sizes.append(trials.bytes(recipe))
+        except InputError as error:
+            why = str(error)
+    if not sizes:
+        raise InputError(f"no configuration of this space can be trained: {why}")
+    above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    need, free = max(sizes) * together, shutil.disk_usage(above).free - _RESERVE
+    if need > free:
+        raise InputError(
+            f"the search needs {need / 1e9:.1f} GB beside each other for its trials, and {above} "
+            f"has {max(0, free) / 1e9:.1f} GB left: search smaller models, with fewer trials or "
+            "executions, or elsewhere (--out)."
+        )

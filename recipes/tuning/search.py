@@ -1,0 +1,171 @@
+"""The folder of a search: what was searched and how, its trials, and what came out best.
+
+| file | content |
+|---|---|
+| `config.json` | recipe, space, tuner, objective, versions, command |
+| `trials/` | KerasTuner's state, and for each trial its recipe, history and outcome |
+| `trials.csv` | one row for each trial |
+| `best_so_far.png`, `parallel_coordinates.png` | the course of the search, and what it tells |
+| `best.json` | the best configuration as a recipe |
+| `best/` | its run, trained anew and measured on the test split |
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from recipes.folder import Folder, command, commit, versions, write_json
+from recipes.recipe import Recipe
+from recipes.run import Run
+from recipes.tuning.report import plot_coordinates, plot_progress, ranked, write_table
+from recipes.tuning.space import applied, parameter, said
+from recipes.tuning.tuner import Outcome, outcomes
+from zoo.cards import Frozen
+from zoo.errors import CheckFailed, InputError
+from zoo.files import refuse_taken
+from zoo.spaces import Parameter
+
+
+class SearchConfig(Frozen, frozen=True):
+    """What a search was started with.
+
+    Attributes:
+        recipe: that the values go into.
+        space: name of a parameter -> where it lies, as `parameter` reads it.
+        tuner: name of what chooses.
+        max_trials: the most trials.
+        executions: trainings of each configuration.
+        objective: name of the validation figure.
+        direction: "min" or "max".
+        seed: of what is drawn.
+        fingerprint: of the data.
+        command: the command line that started it.
+        versions: of Python and the packages that compute.
+        commit: of the source tree, as it was then.
+    """
+
+    recipe: Recipe
+    space: dict[str, str]
+    tuner: str
+    max_trials: int
+    executions: int
+    objective: str
+    direction: str
+    seed: int
+    fingerprint: str
+    command: str
+    versions: dict[str, str]
+    commit: str = ""
+
+
+class Search(Folder[SearchConfig]):
+    """A search over configurations, and what came of it; `recipes.tune` makes one.
+
+    Example:
+        >>> import tempfile
+        >>> from recipes import Recipe, tune
+        >>> recipe = Recipe(model="softmax", data="iris", epochs=2, batch_size=16)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     search = tune(recipe, out=f"{folder}/search", tuner="random", max_trials=2,
+        ...                   space={"learning_rate": (1e-3, 1e-1, "log")})
+        ...     len(search.outcomes), search.best.learning_rate > 1e-3
+        (2, True)
+    """
+
+    config_type = SearchConfig
+
+    @classmethod
+    def create(cls, path: Path, space: dict[str, Parameter], **facts: Any) -> "Search":
+        """Make the folder of a new search.
+
+        Raises:
+            InputError: the folder exists and is not empty, or cannot be written.
+        """
+        refuse_taken(path)
+        config = SearchConfig(
+            space={name: said(this) for name, this in space.items()},
+            command=command(),
+            versions=versions("keras-tuner", "scikit-learn"),
+            commit=commit(),
+            **facts,
+        )
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / "config.json", config)
+        return cls(path)
+
+    @property
+    def space(self) -> dict[str, Parameter]:
+        """What is searched."""
+        found = {name: parameter(name, text) for name, text in self.config.space.items()}
+        return found  # type: ignore[return-value]  # lists are taken apart before
+
+    @property
+    def trials(self) -> Path:
+        """Folder of the trials."""
+        return self.path / "trials"
+
+    @property
+    def outcomes(self) -> dict[str, Outcome]:
+        """How the trials ended, by their numbers."""
+        found = outcomes(self.trials)
+        return {name: found[name] for name in sorted(found, key=int)}
+
+    @property
+    def ranked(self) -> list[str]:
+        """Numbers of the trials that are done, the best first."""
+        return ranked(self.outcomes, self.config.objective, self.config.direction)
+
+    @property
+    def best(self) -> Recipe:
+        """The recipe of the best trial.
+
+        Raises:
+            CheckFailed: no trial is done.
+        """
+        found, ended = self.ranked, self.outcomes
+        if not found:
+            why = [outcome.message for outcome in ended.values() if outcome.message]
+            raise CheckFailed(
+                f"none of the {len(ended)} trials of {self.path} came to a figure. "
+                + (f"The last one: {why[-1]}" if why else "Resume the search.")
+            )
+        return applied(self.config.recipe, ended[found[0]].values)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the best configuration is being trained anew, or has been."""
+        return (self.path / "best" / "config.json").is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the best configuration has been trained anew."""
+        return self.begun and self.run.finished
+
+    def extend(self, max_trials: int) -> None:
+        """Make room for more trials."""
+        self.config = msgspec.structs.replace(self.config, max_trials=max_trials)
+        write_json(self.path / "config.json", self.config)
+
+    @property
+    def run(self) -> Run:
+        """The run of the best configuration, trained anew.
+
+        Raises:
+            InputError: there is none.
+        """
+        return Run(self.path / "best")
+
+    def report(self) -> None:
+        """Write the table of the trials, the pictures, and the best recipe."""
+        ended = self.outcomes
+        objective, direction = self.config.objective, self.config.direction
+        if not ended:
+            raise InputError(f"{self.path} holds no trial that has ended.")
+        write_table(ended, self.space, self.path / "trials.csv")
+        if self.ranked:
+            plot_progress(ended, objective, direction, self.path / "best_so_far.png")
+            picture = self.path / "parallel_coordinates.png"
+            plot_coordinates(ended, self.space, objective, direction, picture)
+            best = {k: v for k, v in msgspec.to_builtins(self.best).items() if k != "reference"}
+            write_json(self.path / "best.json", best)
