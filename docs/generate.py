@@ -190,8 +190,8 @@ def gan_speed() -> str:
         f"| pictures a second | {' | '.join(ways.values())} | times the faster of PyTorch's |",
         "|---|" + "---|" * (len(ways) + 1),
     ]
-    for method, precision in dict.fromkeys(key[:2] for key in rates.index):
-        found = rates[method, precision]
+    for (method, precision), part in rates.groupby(level=[0, 1], sort=False):
+        found = part.droplevel([0, 1])
         figures = [f"{found[way]:.0f}" if way in found else "" for way in ways]
         times = table.loc[(method, precision, "zoo"), "times_torch"]
         rows.append(f"| {names[method]}, {precision} | {' | '.join(figures)} | {times:.2f} |")

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from recipes import Search
+from recipes import Run, Search
 from zoo.cli import run as zoo_command
 
 CALL = [
@@ -42,6 +43,32 @@ def test_a_search_by_the_command_line(
     assert len(json.loads((place / "config.json").read_text())["space"]) == len(search.space)
 
 
+def test_an_agents_search_by_the_command_line(answer: Callable[..., Any], tmp_path: Path) -> None:
+    found = answer(
+        *("tune", "dqn", "--env", "CartPole-v1", "--steps", "2048", "--trials", "2"),
+        *("--set", "test_episodes=2", "--set", "evaluation_episodes=2"),
+        *("--space", "learning_rate=1e-4:1e-2:log", "--out", str(tmp_path / "search")),
+    )
+    assert found["objective"] == "val_return"
+    assert found["best"]["steps"] == 2048
+    assert found["metrics"]["test"]["return"] > 0
+
+
+def test_the_best_recipe_can_be_trained_from_its_file(
+    answer: Callable[..., Any], complaint: Callable[..., str], tmp_path: Path
+) -> None:
+    answer(*CALL, "--no-retrain", "--out", str(tmp_path / "search"))
+    file = tmp_path / "search" / "best.json"
+    answer("train", str(file), "--epochs", "1", "--out", str(tmp_path / "run"))
+    best = Search(tmp_path / "search").best
+    assert Run(tmp_path / "run").config.recipe == msgspec.structs.replace(best, epochs=1)
+    assert "'learning_rate'" in complaint("train", str(file), "--set", "learning_rat=1")
+    assert "holds no recipe" in complaint("train", str(tmp_path / "search" / "config.json"))
+    assert "there is no file" in complaint("train", str(tmp_path / "best.json"))
+    file.write_text("[1]")
+    assert "holds no recipe" in complaint("train", str(file))
+
+
 REFUSED = {
     "no name": (["tune"], "name a recipe or an architecture"),
     "no data": (["tune", "mlp"], "--data"),
@@ -69,8 +96,15 @@ REFUSED = {
     ),
     "resume nowhere": (["tune", "--resume"], "--out"),
     "resume what is no search": (["tune", "--resume", "--out", "s"], "holds no config.json"),
-    "an agent": (["tune", "dqn-cartpole"], "does not learn from examples"),
-    "a generator": (["tune", "dcgan", "--data", "mnist"], "does not learn from examples"),
+    "an agent without an environment": (["tune", "dqn"], "--env"),
+    "an agent with data": (["tune", "dqn-cartpole", "--data", "iris"], "takes no data"),
+    "an agent's loss": (
+        ["tune", "dqn-cartpole", "--objective", "val_loss"], "known: val_return"
+    ),
+    "half of a pair": (["tune", "dcgan_discriminator", "--data", "mnist"], "half of a pair"),
+    "resume elsewhere": (
+        ["tune", "--resume", "--out", "s", "--env", "CartPole-v1"], "leave out env"
+    ),
 }  # fmt: skip
 
 

@@ -80,21 +80,39 @@ def train_adversarial(
         Collapse: what is made is less than half as diverse as what is real.
         Divergence: gradients are longer than a thousand.
     """
-    if resume:
-        run = AdversarialRun(out)
-        if run.finished:
-            return run
-        data = data or data_of(run.config.recipe)
-        if data.fingerprint != run.config.dataset.fingerprint:
-            raise InputError(
-                f"{data.source!r} has changed since {run.path} began to learn from it: start anew."
-            )
-        return _continue(run, data, progress)
+    if not resume:
+        return _continue(*begin(recipe, out, data), progress)
+    run = AdversarialRun(out)
+    return run if run.finished else _continue(run, own_data(run, data), progress)
+
+
+def begin(
+    recipe: AdversarialRecipe, out: str | os.PathLike[str], data: Splits | None = None
+) -> tuple[AdversarialRun, Splits]:
+    """Make the run of a recipe, and return the pictures that it learns from.
+
+    Raises:
+        InputError: the recipe or the data is wrong, or `out` is taken.
+    """
     refuse_taken(Path(out))
     data = data or data_of(recipe)
-    arguments = _arguments(recipe, data)
+    arguments = arguments_for(recipe, data)
     built(recipe, *arguments)  # what does not fit is refused before anything is written
-    return _continue(AdversarialRun.create(out, recipe, *arguments, data), data, progress)
+    return AdversarialRun.create(out, recipe, *arguments, data), data
+
+
+def own_data(run: AdversarialRun, data: Splits | None) -> Splits:
+    """Return the pictures that a run was started with.
+
+    Raises:
+        InputError: they are not those any more.
+    """
+    data = data or data_of(run.config.recipe)
+    if data.fingerprint != run.config.dataset.fingerprint:
+        raise InputError(
+            f"{data.source!r} has changed since {run.path} began to learn from it: start anew."
+        )
+    return data
 
 
 def built(
@@ -166,7 +184,7 @@ def data_of(recipe: AdversarialRecipe) -> Splits:
     return data
 
 
-def _arguments(recipe: AdversarialRecipe, data: Splits) -> tuple[dict[str, Any], dict[str, Any]]:
+def arguments_for(recipe: AdversarialRecipe, data: Splits) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the builders are called with."""
     classes = {"classes": len(data.labels)} if recipe.conditional else {}
     return (
@@ -177,6 +195,48 @@ def _arguments(recipe: AdversarialRecipe, data: Splits) -> tuple[dict[str, Any],
 
 def _continue(run: AdversarialRun, data: Splits, progress: Progress | None) -> AdversarialRun:
     """Train a run to its end from where it stands, and finish it."""
+    try:
+        trainer = learn(run, data, progress)
+    except CheckFailed:  # and would again, however often it were resumed
+        if run.path.is_dir():
+            finish(run, trainer_of(run, data), data)
+        raise
+    return finish(run, trainer, data)
+
+
+def learn(
+    run: AdversarialRun,
+    data: Splits,
+    progress: Progress | None = None,
+    until: int | None = None,
+) -> AdversarialTrainer:
+    """Train a run from where it stands; its test pictures are not looked at.
+
+    Args:
+        run: not finished yet.
+        data: what it was started with.
+        progress: called after every epoch with the state and the recipe.
+        until: number of the epoch after which to pause, from 1; default its recipe's last.
+
+    Returns:
+        The trainer as it is then.
+
+    Raises:
+        CheckFailed: a loss became infinite or not a number; the run stands after the last good
+            epoch, and is gone if there was none.
+    """
+    trainer = trainer_of(run, data)
+    try:
+        _train(run, trainer, progress, run.config.recipe.epochs if until is None else until)
+    except (CheckFailed, InputError):
+        if not run.read_state().epoch:  # there is nothing to go on from
+            shutil.rmtree(run.path)
+        raise
+    return trainer
+
+
+def trainer_of(run: AdversarialRun, data: Splits) -> AdversarialTrainer:
+    """Return what trains a run, as it was after its last epoch."""
     run.sweep()
     config = run.config
     networks = built(config.recipe, config.generator_arguments, config.discriminator_arguments)
@@ -185,30 +245,17 @@ def _continue(run: AdversarialRun, data: Splits, progress: Progress | None) -> A
     state = run.read_state()
     if state.epoch:
         trainer.restore(state.arrays)
-    try:
-        _train(run, trainer, state, learned.inputs, progress)
-    except (CheckFailed, InputError) as error:
-        kept = run.read_state()
-        if not kept.epoch:  # there is nothing to go on from
-            shutil.rmtree(run.path)
-        elif isinstance(error, CheckFailed):  # and would again, however often it were resumed
-            trainer.restore(kept.arrays)
-            finish(run, trainer, data)
-        raise
-    return finish(run, trainer, data)
+    return trainer
 
 
 def _train(
-    run: AdversarialRun,
-    trainer: AdversarialTrainer,
-    state: AdversarialState,
-    pictures: np.ndarray,
-    progress: Progress | None,
+    run: AdversarialRun, trainer: AdversarialTrainer, progress: Progress | None, until: int
 ) -> None:
-    recipe = run.config.recipe
+    recipe, state = run.config.recipe, run.read_state()
     writer = tf.summary.create_file_writer(str(run.path / "tensorboard"))
+    pictures = np.asarray(trainer.pictures)
     real = diversity(_some(pictures))
-    while state.epoch < recipe.epochs:
+    while state.epoch < min(until, recipe.epochs):
         started = time.perf_counter()
         figures = _epoch(trainer, recipe, state.epoch, len(pictures))
         state.seconds += time.perf_counter() - started

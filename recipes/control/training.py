@@ -26,8 +26,9 @@ from zoo.layers import Standardize
 
 Progress = Callable[[ControlState, ControlRecipe], None]
 
-# Which random numbers a seed is for: those of training, evaluation and test never meet.
-_TRAINING, _EVALUATION, _CONSOLIDATION = 0, 1, 2
+# Which random numbers a seed is for: those of training, evaluation and test never meet. Those of
+# the last are for comparing finished policies with each other.
+_TRAINING, _EVALUATION, _CONSOLIDATION, VALIDATION = range(4)
 
 
 class Trainer(Protocol):
@@ -96,41 +97,40 @@ def train_control(
         ...     run.card.metrics[0].name
         'return'
     """
-    if resume:
-        run = ControlRun(out)
-        return run if run.finished else _continue(run, progress)
+    if not resume:
+        return _continue(begin(recipe, out), progress)
+    run = ControlRun(out)
+    return run if run.finished else _continue(run, progress)
+
+
+def begin(recipe: ControlRecipe, out: str | os.PathLike[str]) -> ControlRun:
+    """Make the run of a recipe.
+
+    Raises:
+        InputError: the recipe or the environment is wrong, or `out` is taken.
+    """
     refuse_taken(Path(out))
+    arguments, preprocessing = arguments_for(recipe)
+    built(recipe, arguments)  # a network that does not fit is refused before anything is written
+    return ControlRun.create(out, recipe, arguments, preprocessing)
+
+
+def arguments_for(recipe: ControlRecipe) -> tuple[dict[str, Any], str]:
+    """Return what the network's builder is called with, and what happens to an observation."""
     with _environments(recipe) as environments:
         spaces = environments.spaces
-    arguments = {
+    own = {
         "input_shape": list(spaces.shape),
         "observation": spaces.dtype,
         "actions": spaces.actions,
-        **recipe.arguments,
     }
-    _built(recipe, arguments)  # a network that does not fit is refused before anything is written
-    return _continue(ControlRun.create(out, recipe, arguments, spaces.preprocessing), progress)
+    return own | recipe.arguments, spaces.preprocessing
 
 
 def _continue(run: ControlRun, progress: Progress | None) -> ControlRun:
     """Train a run to its end from where it stands, and finish it."""
     recipe = run.config.recipe
-    run.sweep()
-    run.sweep_weights(run.read_state())
-    seed_everything(recipe.seed)
-    model = _built(recipe, run.config.arguments)
-    state = run.read_state()
-    with _environments(recipe) as environments:
-        trainer = trainer_of(model, recipe, environments)
-        if state.step:
-            trainer.restore(state.arrays)
-        try:
-            _train(run, trainer, state, progress)
-        except (CheckFailed, InputError):
-            if not state.step:  # there is nothing to go on from
-                shutil.rmtree(run.path)
-            raise
-    run.load_kept(model, run.read_state())
+    model = learn(run, progress)
     if recipe.quantize:
         found = observations_of(
             greedy(model),
@@ -143,12 +143,53 @@ def _continue(run: ControlRun, progress: Progress | None) -> ControlRun:
     return finish(run, model)
 
 
+def learn(
+    run: ControlRun, progress: Progress | None = None, until: int | None = None
+) -> keras.Model:
+    """Train a run from where it stands; no test episode is played.
+
+    Args:
+        run: not finished yet.
+        progress: called after every evaluation with the state and the recipe.
+        until: number of the step at which to pause, a multiple of `keep_every`; default its
+            recipe's last. Exploration and schedules are those of all steps.
+
+    Returns:
+        The network with the weights that are kept.
+
+    Raises:
+        CheckFailed: the loss became infinite or not a number.
+    """
+    recipe = run.config.recipe
+    run.sweep()
+    run.sweep_weights(run.read_state())
+    seed_everything(recipe.seed)
+    model = built(recipe, run.config.arguments)
+    state = run.read_state()
+    with _environments(recipe) as environments:
+        trainer = trainer_of(model, recipe, environments)
+        if state.step:
+            trainer.restore(state.arrays)
+        try:
+            _train(run, trainer, state, progress, recipe.steps if until is None else until)
+        except (CheckFailed, InputError):
+            if not state.step:  # there is nothing to go on from
+                shutil.rmtree(run.path)
+            raise
+    run.load_kept(model, run.read_state())
+    return model
+
+
 def _train(
-    run: ControlRun, trainer: Trainer, state: ControlState, progress: Progress | None
+    run: ControlRun,
+    trainer: Trainer,
+    state: ControlState,
+    progress: Progress | None,
+    until: int,
 ) -> None:
     recipe = run.config.recipe
     writer = tf.summary.create_file_writer(str(run.path / "tensorboard"))
-    while state.step < recipe.steps and not _reached(state, recipe):
+    while state.step < min(until, recipe.steps) and not _reached(state, recipe):
         trainer.begin(seed_of(recipe.seed, _TRAINING, state.step))
         aim = min(recipe.steps, state.step + recipe.keep_every)
         while trainer.step < aim and not _reached(state, recipe):
@@ -247,7 +288,12 @@ def _environments(recipe: ControlRecipe) -> Environments:
     )
 
 
-def _built(recipe: ControlRecipe, arguments: dict[str, Any]) -> keras.Model:
+def built(recipe: ControlRecipe, arguments: dict[str, Any]) -> keras.Model:
+    """Build a Q-network, always alike.
+
+    Raises:
+        InputError: an argument is wrong, or it does not fit what is observed.
+    """
     keras.utils.set_random_seed(recipe.seed)
     try:
         return registry.build(recipe.model, **arguments)

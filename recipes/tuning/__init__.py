@@ -1,4 +1,4 @@
-"""Search over what a recipe and an architecture leave open: by chance, by grid, by halving, Bayes.
+"""Search over what a recipe and its architectures leave open: random, grid, Hyperband, Bayes.
 
 KerasTuner runs it; its Bayesian search is ours (see `recipes.tuning.gaussian_process`).
 """
@@ -14,11 +14,10 @@ import keras_tuner
 import msgspec
 
 from recipes.data import Splits
-from recipes.recipe import Recipe
-from recipes.supervised import data_of, train
+from recipes.tuning.kinds import AnyRecipe, recipe_of, trials_of
 from recipes.tuning.oracles import ORACLES, oracle
 from recipes.tuning.search import Search
-from recipes.tuning.space import applied, combined, drawn, hyperparameters, recipe_space
+from recipes.tuning.space import NESTED, applied, combined, drawn, hyperparameters
 from recipes.tuning.trials import Trials
 from recipes.tuning.tuner import Outcome, Tuner
 from recipes.tuning.workers import follow_chief, is_worker, run_workers
@@ -36,7 +35,7 @@ Progress = Callable[[int, Outcome], None]
 
 
 def tune(
-    recipe: Recipe | str,
+    recipe: AnyRecipe | str,
     data: Splits | None = None,
     *,
     out: str | os.PathLike[str],
@@ -55,25 +54,32 @@ def tune(
 
     What is searched: what the architecture's builder leaves open (`zoo.spaces.search_space`), and
     of the recipe, the learning rate around its own, batch size, schedule, warm-up and weight decay,
-    and for pictures augmentation. A trial never sees the test split; the best configuration is
-    trained anew at the end, and measured on it once.
+    and for pictures augmentation; of adversaries, both rates, Adam's momentum, the average and
+    penalties; of agents, the rate, the targets and the exploration. A trial never sees the test
+    split, and plays no test episode; the best configuration is trained anew at the end, and
+    measured on them once.
 
     A trial whose loss is no number is ended there ("pruned"), and one that fails is named with its
     reason; neither ends the search. After an interruption, even by SIGKILL, `resume_tuning` goes on
     from the last epoch.
 
     Args:
-        recipe: a `Recipe`, or the name of a pretrained model, for its own recipe.
+        recipe: a `Recipe`, `recipes.adversarial.AdversarialRecipe` or
+            `recipes.control.ControlRecipe`, or the name of a pretrained model, for its own recipe.
         data: `Splits` in place of what the recipe names; a resumed search must be given them again.
+            An agent has none.
         out: folder of the search; see `recipes.tuning.search`.
         tuner: "random"; "grid"; "hyperband" (https://arxiv.org/abs/1603.06560), which gives all of
-            the recipe's epochs to the best alone; or "bayesian", by a Gaussian process.
+            the recipe's epochs or steps to the best alone; or "bayesian", by a Gaussian process.
         max_trials: the most trials.
         executions: trainings of each configuration, with seeds one after another; means count.
-        objective: "val_loss", or where there is one "val_accuracy", which is the default then.
+        objective: "val_loss", or where there is one "val_accuracy", which is the default then. Of
+            adversaries "val_distance" (the default), "val_kernel_distance", "val_precision" or
+            "val_recall", as in `recipes.scores`; of agents "val_return".
         space: name -> where it lies, over what is searched by default: a list of values, a tuple
             `(low, high)` or `(low, high, "log")`, an object of `zoo.spaces`, or a `str` as on the
-            command line. Names are fields of the recipe, "augment.NAME" and "arguments.NAME"; of an
+            command line. Names are fields of the recipe, "augment.NAME" and "arguments.NAME" (of
+            adversaries "generator_arguments.NAME" and "discriminator_arguments.NAME"); of an
             argument its name alone will do.
         fixed: fields of the recipe, and arguments of the builder, that are set and not searched.
         seed: of what is drawn; the trainings have the recipe's.
@@ -102,39 +108,32 @@ def tune(
     """
     path = Path(out)
     refuse_taken(path)
-    if isinstance(recipe, str):
-        from recipes.pretrained import recipe_of
-
-        recipe = recipe_of(recipe)
+    recipe = recipe_of(recipe) if isinstance(recipe, str) else recipe
     _check_counts(tuner, max_trials=max_trials, executions=executions, workers=workers)
     recipe, settled = _fixed(recipe, fixed or {})
-    given = data
-    data = data or data_of(recipe)
-    if workers > 1 and given is not None:
-        raise InputError("several workers read the data by its name: leave out data, or workers.")
-    trials = Trials(recipe, data)
+    _check_workers(workers, data)
+    trials = trials_of(recipe, data)
     name = objective or list(trials.objectives)[-1]
     if name not in trials.objectives:
         raise unknown(name, trials.objectives, "objective")
-    pictures = not data.holds_text and len(data.shape) == 3
-    searched = combined(recipe_space(recipe, pictures), space or {}, settled, recipe)
-    if tuner == "hyperband" and "epochs" in searched:
-        raise InputError("hyperband chooses the epochs itself: they cannot be searched.")
+    searched = combined(trials.space, space or {}, settled, recipe)
+    if tuner == "hyperband" and trials.budget in searched:
+        raise InputError(f"hyperband chooses the {trials.budget} itself: they cannot be searched.")
     kept = max_trials if tuner == "hyperband" else workers
     _check_trials(trials, searched, path, kept * executions)
     search = Search.create(
         path,
+        recipe,
         searched,
-        recipe=recipe,
         tuner=tuner,
         max_trials=max_trials,
         executions=executions,
         objective=name,
         direction=trials.objectives[name],
         seed=seed,
-        fingerprint=data.fingerprint,
+        fingerprint=trials.fingerprint,
     )
-    return _run(search, data, trials, workers, retrain, progress)
+    return _run(search, trials, workers, retrain, progress)
 
 
 def resume_tuning(
@@ -182,22 +181,17 @@ def resume_tuning(
         if search.finished:
             shutil.rmtree(search.path / "best")
         search.extend(max_trials)
-    given = data
-    data = data or data_of(config.recipe)
-    if data.fingerprint != config.fingerprint:
-        raise InputError(
-            f"the data {data.source!r} is not what {search.path} was started with: it has changed."
-        )
-    if workers > 1 and given is not None:
-        raise InputError("several workers read the data by its name: leave out data, or workers.")
+    _check_workers(workers, data)
+    trials = trials_of(search.recipe, data)
+    if trials.fingerprint != config.fingerprint:
+        raise InputError(f"the data is not what {search.path} was started with: it has changed.")
     _check_counts(config.tuner, workers=workers)
-    return _run(search, data, Trials(config.recipe, data), workers, retrain, progress)
+    return _run(search, trials, workers, retrain, progress)
 
 
 def _run(
     search: Search,
-    data: Splits,
-    trials: Trials,
+    trials: Trials[Any, Any],
     workers: int,
     retrain: bool,
     progress: Progress | None,
@@ -215,7 +209,7 @@ def _run(
         keras_tuner.Objective(config.objective, config.direction),
         hyperparameters(search.space),
         config.max_trials,
-        config.recipe.all_epochs,
+        trials.rounds,
         config.seed,
     )
     alone = workers == 1
@@ -234,7 +228,7 @@ def _run(
     search.report()
     best = search.best  # also where it is not trained: that there is none is an error
     if retrain:
-        train(best, search.path / "best", data=data, resume=search.begun)
+        trials.finish(best, search.path / "best", search.begun)
     return search
 
 
@@ -242,15 +236,17 @@ def _silent(number: str, outcome: Outcome) -> None:
     """Say nothing: the process that asks does."""
 
 
-def _fixed(recipe: Recipe, fixed: Mapping[str, Any]) -> tuple[Recipe, set[str]]:
+def _fixed(recipe: AnyRecipe, fixed: Mapping[str, Any]) -> tuple[AnyRecipe, set[str]]:
     """Return a recipe with what is set, and the names of that."""
-    changes = dict(fixed)
-    names = set(changes) | {f"arguments.{key}" for key in changes.get("arguments", {})}
-    names |= {f"augment.{key}" for key in changes.get("augment", {})}
-    if "arguments" in changes:
-        changes["arguments"] = {**recipe.arguments, **changes["arguments"]}
-        names.discard("arguments")
-    known = [field.name for field in msgspec.structs.fields(Recipe)]
+    changes, names = dict(fixed), set(fixed)
+    for field in NESTED & names:
+        own = getattr(recipe, field, None)
+        if isinstance(own, dict) and isinstance(changes[field], Mapping):
+            names |= {f"{field}.{key}" for key in changes[field]}
+            if field != "augment":  # the other arguments are searched as ever
+                changes[field] = own | dict(changes[field])
+                names.discard(field)
+    known = [field.name for field in msgspec.structs.fields(type(recipe))]
     for name in changes:
         if name not in known:
             raise unknown(name, known, "field of a recipe")
@@ -258,6 +254,11 @@ def _fixed(recipe: Recipe, fixed: Mapping[str, Any]) -> tuple[Recipe, set[str]]:
         return msgspec.structs.replace(recipe, **changes), names
     except TypeError as error:
         raise InputError(str(error)) from None
+
+
+def _check_workers(workers: int, data: Splits | None) -> None:
+    if data is not None and workers > 1:
+        raise InputError("several workers read the data by its name: leave out data, or workers.")
 
 
 def _check_counts(tuner: str, **counts: int) -> None:
@@ -269,7 +270,7 @@ def _check_counts(tuner: str, **counts: int) -> None:
 
 
 def _check_trials(
-    trials: Trials, space: Mapping[str, Parameter], path: Path, together: int
+    trials: Trials[Any, Any], space: Mapping[str, Parameter], path: Path, together: int
 ) -> None:
     """Refuse a search of which no trial could be run, or which has no room on the disk.
 
@@ -284,7 +285,7 @@ def _check_trials(
     for seed in range(_TRIED):
         try:
             recipe = applied(trials.recipe, drawn(space, seed))
-            if not sizes or any(name.startswith("arguments.") for name in space):
+            if not sizes or any("arguments." in name for name in space):
                 sizes.append(trials.bytes(recipe))
         except InputError as error:
             why = str(error)

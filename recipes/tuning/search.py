@@ -10,14 +10,14 @@
 | `best/` | its run, trained anew and measured on the test split |
 """
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from recipes.folder import Folder, command, commit, versions, write_json
-from recipes.recipe import Recipe
-from recipes.run import Run
+from recipes.tuning.kinds import KINDS, AnyRecipe, kind_of
 from recipes.tuning.report import plot_coordinates, plot_progress, ranked, write_table
 from recipes.tuning.space import applied, parameter, said
 from recipes.tuning.tuner import Outcome, outcomes
@@ -31,6 +31,7 @@ class SearchConfig(Frozen, frozen=True):
     """What a search was started with.
 
     Attributes:
+        kind: of the recipe, one of `recipes.tuning.kinds.KINDS`.
         recipe: that the values go into.
         space: name of a parameter -> where it lies, as `parameter` reads it.
         tuner: name of what chooses.
@@ -45,7 +46,8 @@ class SearchConfig(Frozen, frozen=True):
         commit: of the source tree, as it was then.
     """
 
-    recipe: Recipe
+    kind: str
+    recipe: dict[str, Any]
     space: dict[str, str]
     tuner: str
     max_trials: int
@@ -76,7 +78,9 @@ class Search(Folder[SearchConfig]):
     config_type = SearchConfig
 
     @classmethod
-    def create(cls, path: Path, space: dict[str, Parameter], **facts: Any) -> "Search":
+    def create(
+        cls, path: Path, recipe: AnyRecipe, space: dict[str, Parameter], **facts: Any
+    ) -> "Search":
         """Make the folder of a new search.
 
         Raises:
@@ -84,6 +88,8 @@ class Search(Folder[SearchConfig]):
         """
         refuse_taken(path)
         config = SearchConfig(
+            kind=kind_of(recipe),
+            recipe=msgspec.to_builtins(recipe),
             space={name: said(this) for name, this in space.items()},
             command=command(),
             versions=versions("keras-tuner", "scikit-learn"),
@@ -93,6 +99,14 @@ class Search(Folder[SearchConfig]):
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "config.json", config)
         return cls(path)
+
+    @cached_property
+    def recipe(self) -> AnyRecipe:
+        """What the values go into."""
+        try:
+            return msgspec.convert(self.config.recipe, KINDS[self.config.kind][0])
+        except (KeyError, msgspec.ValidationError) as error:
+            raise InputError(f"{self.path / 'config.json'} is damaged: {error}") from None
 
     @property
     def space(self) -> dict[str, Parameter]:
@@ -117,7 +131,7 @@ class Search(Folder[SearchConfig]):
         return ranked(self.outcomes, self.config.objective, self.config.direction)
 
     @property
-    def best(self) -> Recipe:
+    def best(self) -> AnyRecipe:
         """The recipe of the best trial.
 
         Raises:
@@ -130,7 +144,7 @@ class Search(Folder[SearchConfig]):
                 f"none of the {len(ended)} trials of {self.path} came to a figure. "
                 + (f"The last one: {why[-1]}" if why else "Resume the search.")
             )
-        return applied(self.config.recipe, ended[found[0]].values)
+        return applied(self.recipe, ended[found[0]].values)
 
     @property
     def begun(self) -> bool:
@@ -148,13 +162,13 @@ class Search(Folder[SearchConfig]):
         write_json(self.path / "config.json", self.config)
 
     @property
-    def run(self) -> Run:
+    def run(self) -> Folder[Any]:
         """The run of the best configuration, trained anew.
 
         Raises:
             InputError: there is none.
         """
-        return Run(self.path / "best")
+        return KINDS[self.config.kind][1].run_type(self.path / "best")
 
     def report(self) -> None:
         """Write the table of the trials, the pictures, and the best recipe."""

@@ -26,49 +26,32 @@ from zoo.spaces import (
     Float,
     Int,
     Parameter,
-    Space,
     Value,
     Widths,
     expanded,
-    search_space,
 )
 
 ARGUMENTS = "arguments"  # the field of a recipe that its builder's arguments are in
-_NESTED = {ARGUMENTS, "generator_arguments", "discriminator_arguments", "augment"}
-# What a search itself decides, or what would compare one thing with another.
-_REFUSED = {"model", "data", "data_options", "seed", "fine_tuning", "reference", "examples"}
-_DECADE = 10.0  # a recipe's own learning rate is searched so far up and down
-# Of every recipe that learns from examples; the learning rate is searched around its own.
-LEARNING: Space = {
-    "batch_size": Choice((32, 64, 128, 256)),
-    "schedule": Choice(("constant", "cosine", "one_cycle")),
-    "warmup": Float(0.0, 0.2, when=Condition("schedule", ("cosine",))),
-    "weight_decay": Float(1e-6, 1e-2, "log"),
+# Fields of which it is a part that is searched -> the field that names what it is part of.
+_BUILDERS = {
+    ARGUMENTS: "model",
+    "generator_arguments": "generator",
+    "discriminator_arguments": "discriminator",
 }
-# Of those that learn from pictures.
-AUGMENTED: Space = {"augment.crop": Int(0, 4), "augment.erase": Float(0.0, 0.5)}
-
+NESTED = {*_BUILDERS, "augment"}
+# What a search itself decides, or what would compare one thing with another.
+_REFUSED = {
+    "conditional", "data", "data_options", "discriminator", "environment", "environment_options",
+    "examples", "fine_tuning", "generator", "goal", "judge", "model", "quantize", "reference",
+    "score_examples", "seed", "shape", "test_episodes",
+}  # fmt: skip
+_DECADE = 10.0  # a recipe's own learning rate is searched so far up and down
 _RANGE = re.compile(r"(?P<low>[^:,*]+):(?P<high>[^:,*]+)(:(?P<scale>[a-z]+))?")
 
 
 def around(rate: float) -> Float:
-    """Return the range of a learning rate around a recipe's own."""
+    """Return the range of a learning rate, or of a penalty, around a recipe's own."""
     return Float(rate / _DECADE, rate * _DECADE, "log")
-
-
-def recipe_space(recipe: Any, pictures: bool) -> dict[str, Parameter | Widths]:
-    """Return what a recipe for learning from examples leaves open, and what its builder does.
-
-    Args:
-        recipe: a `Recipe`.
-        pictures: whether it learns from pictures.
-    """
-    space: dict[str, Parameter | Widths] = {"learning_rate": around(recipe.learning_rate)}
-    space |= {**LEARNING, **(AUGMENTED if pictures else {})}
-    if recipe.fine_tuning:  # the network is there already
-        return space | {"head_learning_rate": around(recipe.head_learning_rate)}
-    own = search_space(recipe.model)
-    return space | {f"{ARGUMENTS}.{name}": parameter for name, parameter in own.items()}
 
 
 def combined(
@@ -214,32 +197,29 @@ def _place(name: str, recipe: Any) -> str:
     """
     fields = {field.name for field in msgspec.structs.fields(type(recipe))}
     first, _, rest = name.partition(".")
-    if name in _REFUSED or (first in _NESTED and not rest):
+    if name in _REFUSED or (first in NESTED and not rest):
         raise InputError(f"{name!r} is nothing that a search can vary.")
-    builders = {
-        "arguments": "model",
-        "generator_arguments": "generator",
-        "discriminator_arguments": "discriminator",
-    }
-    places = [f for f in fields - _REFUSED - _NESTED if f not in builders]
-    if "augment" in fields and first == "augment":
+    if first == "augment" and isinstance(getattr(recipe, first, None), dict):
         known = [f"augment.{key}" for key in AUGMENTATIONS]
         if name not in known:
             raise unknown(name, known, "augmentation")
         return name
-    if getattr(recipe, "fine_tuning", False):  # its network is built already
-        builders = {}
+    places = [*fields - _REFUSED - NESTED]
+    found = [name] if name in places else []
+    # The network of a fine-tuning is built already.
+    builders = {} if getattr(recipe, "fine_tuning", False) else _BUILDERS
     for nested, field in builders.items():
         if nested not in fields:
             continue
         row = registry.architecture(getattr(recipe, field))
         names = inspect.signature(registry.builder(row)).parameters
         places += [f"{nested}.{argument}" for argument in names if argument != "name"]
-        if name in names and name not in fields:
-            return f"{nested}.{name}"
-    if name not in places:
+        found += [f"{nested}.{name}"] if name in names and name not in fields else []
+    if len(found) > 1:
+        raise InputError(f"{name!r} could be {' or '.join(found)}: say which.")
+    if not found and name not in places:
         raise unknown(name, places, "parameter")
-    return name
+    return found[0] if found else name
 
 
 def _ordered(space: Mapping[str, Parameter]) -> dict[str, Parameter]:

@@ -1,29 +1,24 @@
 """The trials of a search: a recipe with some values, trained and measured by validation alone."""
 
 import shutil
-from dataclasses import replace
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import keras
 import msgspec
-import numpy as np
 
-from recipes.building import fresh_model, prepared
-from recipes.data import Splits
-from recipes.finetuning import fresh_learner
-from recipes.folder import write_json
-from recipes.recipe import Recipe
-from recipes.run import Run
-from recipes.supervised import begin, learn, own_data
-from zoo.catalog import NAMES
+from recipes.folder import Folder, write_json
+from zoo.cards import Frozen
 from zoo.errors import InputError
+from zoo.spaces import Parameter, Widths
 
 _FIGURES = "figures.json"
 _CONFIG = "config.json"
-_SCORED = ("classification", "translation")  # the tasks whose validation has an accuracy
-# Numbers that a run keeps of each weight at most: the first, the last and the best of it, and two
-# of the optimizer, and that once more while they are written.
-_COPIES = 10
+
+R = TypeVar("R", bound=Frozen)
+F = TypeVar("F", bound=Folder[Any])
 
 
 class Figures(msgspec.Struct):
@@ -31,7 +26,7 @@ class Figures(msgspec.Struct):
 
     Attributes:
         best: name of a validation figure -> its best of all epochs.
-        epochs: number of epochs that it had.
+        epochs: number of epochs that it had; of an agent, of evaluations.
         seconds: time spent in them.
     """
 
@@ -40,53 +35,69 @@ class Figures(msgspec.Struct):
     seconds: float
 
 
-class Trials:
-    """Trainings to compare: by validation alone, for the test split is taken away from them.
+class Trials(ABC, Generic[R, F]):
+    """Trainings of one kind to compare: by validation alone, for no test example is looked at.
 
-    Args:
+    Attributes:
+        run_type: of what a training leaves.
+        budget: the field of a recipe that says how long it learns.
         recipe: that values go into.
-        data: that it learns from.
     """
 
-    def __init__(self, recipe: Recipe, data: Splits) -> None:
-        self.recipe = recipe
-        self.data = replace(data, test=data.test.take(np.arange(0)))
+    run_type: type[F]
+    budget: str
+    recipe: R
 
     @property
-    def task(self) -> str:
-        """Task of the model: a picture's class does not matter to what reconstructs it."""
-        row = NAMES.get(self.recipe.model)
-        return row.task if row and row.task == "reconstruction" else self.data.task
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 of the data, or "" where there is none."""
 
     @property
+    @abstractmethod
+    def space(self) -> dict[str, Parameter | Widths]:
+        """What the recipe and its builders leave open."""
+
+    @property
+    @abstractmethod
     def objectives(self) -> dict[str, str]:
         """What can be searched for -> "min" or "max"; the usual one comes last."""
-        return {"val_loss": "min"} | ({"val_accuracy": "max"} if self.task in _SCORED else {})
 
-    def weights(self, recipe: Recipe) -> int:
-        """Return the number of weights that a recipe's model has."""
-        if recipe.fine_tuning:
-            model = fresh_learner(recipe, self.data)[0]
-        else:
-            model = fresh_model(recipe, prepared(recipe, self.data))[0]
-        count = model.count_params()
-        keras.utils.clear_session()
-        return count
+    @property
+    @abstractmethod
+    def rounds(self) -> int:
+        """Parts of a whole training after which it can pause: epochs, or some thousand steps."""
 
-    def bytes(self, recipe: Recipe) -> int:
-        """Return the room on the disk that a trial takes at most."""
-        return 4 * _COPIES * self.weights(recipe)
+    @abstractmethod
+    def bytes(self, recipe: R) -> int:
+        """Return the room on the disk that a trial takes at most.
+
+        Raises:
+            InputError: no model can be built by this recipe.
+        """
+
+    @abstractmethod
+    def finish(self, recipe: R, folder: Path, resume: bool) -> F:
+        """Train the best recipe as `train` and the like would, and measure it on the test split."""
+
+    @abstractmethod
+    def _begin(self, recipe: R, folder: Path) -> F:
+        """Make the run of a trial."""
+
+    @abstractmethod
+    def _learned(self, run: F, until: int | None) -> Figures:
+        """Train a run up to a round, and measure it."""
 
     def learn(
-        self, recipe: Recipe, folder: Path, until: int | None = None, before: Path | None = None
+        self, recipe: R, folder: Path, until: int | None = None, before: Path | None = None
     ) -> Figures:
         """Train a recipe in a folder, or go on with what is in it.
 
         Args:
             recipe: with the values of a trial, and the seed of an execution.
             folder: of its run; if that is finished, its figures are returned.
-            until: number of the last epoch; default all.
-            before: folder of a run of the same recipe that had fewer epochs, to go on from.
+            until: number of the last round; default all.
+            before: folder of a run of the same recipe that had fewer rounds, to go on from.
 
         Raises:
             CheckFailed: the loss became infinite or not a number.
@@ -95,28 +106,16 @@ class Trials:
         done = folder / _FIGURES
         if done.is_file():
             return msgspec.json.decode(done.read_bytes(), type=Figures)
-        run, data = self._run(recipe, folder, before)
+        run = self._run(recipe, folder, before)
         try:
-            learn(run, data, [keras.callbacks.TerminateOnNaN()], until)
+            figures = self._learned(run, until)
         finally:
             keras.utils.clear_session()
-        state = run.read_state()
-        if state is None:
-            raise InputError(f"{folder} holds no epoch: its recipe has none.")
-        better = {"min": min, "max": max}
-        figures = Figures(
-            best={
-                name: float(better[direction](row[name] for row in state.history))
-                for name, direction in self.objectives.items()
-            },
-            epochs=len(state.history),
-            seconds=round(state.seconds, 2),
-        )
         write_json(done, figures)
         return figures
 
-    def _run(self, recipe: Recipe, folder: Path, before: Path | None) -> tuple[Run, Splits]:
-        """Return the run in a folder, or a new one, and the data as it reads it."""
+    def _run(self, recipe: R, folder: Path, before: Path | None) -> F:
+        """Return the run in a folder, or a new one."""
         if not (folder / _CONFIG).is_file() and before:
             shutil.rmtree(folder, ignore_errors=True)
             passing = folder.with_name(f".{folder.name}")
@@ -124,11 +123,26 @@ class Trials:
             shutil.copytree(before, passing, ignore=shutil.ignore_patterns(_FIGURES))
             passing.rename(folder)
         if (folder / _CONFIG).is_file():
-            run = Run(folder)
+            run = self.run_type(folder)
             if run.config.recipe == recipe:
-                return run, own_data(run, self.data)
+                return run
         shutil.rmtree(folder, ignore_errors=True)  # cut off, or of another search
-        return begin(recipe, folder, self.data)
+        return self._begin(recipe, folder)
+
+
+def best_of(history: list[dict[str, float]], objectives: Mapping[str, str]) -> dict[str, float]:
+    """Return the best of each figure in a history of epochs.
+
+    Raises:
+        InputError: there was no epoch.
+    """
+    if not history:
+        raise InputError("the recipe has no epoch: there is nothing to compare.")
+    better = {"min": min, "max": max}
+    return {
+        name: float(better[direction](row[name] for row in history))
+        for name, direction in objectives.items()
+    }
 
 
 def forget(folder: Path) -> None:

@@ -59,7 +59,7 @@ class Tuner(BaseTuner):
         self,
         oracle: keras_tuner.Oracle,
         folder: Path,
-        trials: Trials,
+        trials: Trials[Any, Any],
         executions: int,
         ended: Callable[[str, Outcome], None],
     ) -> None:

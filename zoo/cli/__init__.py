@@ -13,15 +13,17 @@ import typer
 
 from zoo.cli import (
     control,
+    evaluating,
     explaining,
     generating,
-    learning,
     listing,
     predicting,
     quickstart,
     rates,
+    reproducing,
     shipping,
     texts,
+    training,
     tuning,
 )
 from zoo.errors import CheckFailed, InputError
@@ -41,15 +43,15 @@ for command in (
     texts.translate,
     generating.generate,
     explaining.explain,
-    learning.train,
-    learning.evaluate,
+    training.train,
+    evaluating.evaluate,
     control.play,
-    learning.finetune,
+    training.finetune,
     rates.lr_find,
     tuning.tune,
     shipping.export,
     shipping.verify,
-    learning.reproduce,
+    reproducing.reproduce,
     quickstart.quickstart,
 ):
     app.command(command.__name__.rstrip("_").replace("_", "-"))(command)

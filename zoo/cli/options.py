@@ -28,6 +28,7 @@ Drop = Annotated[list[str] | None, typer.Option(help="A column of a table to lea
 Text = Annotated[
     str | None, typer.Option(help="The column of a table that holds the texts to learn from.")
 ]
+Env = Annotated[str | None, typer.Option(help="The Gymnasium id of where an agent is to learn.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at a broken picture or row, in place of skipping it.")
 ]

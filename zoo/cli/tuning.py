@@ -10,8 +10,9 @@ from zoo.errors import InputError
 from zoo.files import refuse_taken
 
 if TYPE_CHECKING:
-    from recipes import Search
+    from recipes import Search, Splits
     from recipes.tuning import Outcome
+    from recipes.tuning.kinds import AnyRecipe
 
 _SHOWN = 5  # trials at the end
 
@@ -25,6 +26,7 @@ def tune(
     task: options.Task = None,
     drop: options.Drop = None,
     text: options.Text = None,
+    env: options.Env = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the search; default runs/NAME-search.")
     ] = None,
@@ -32,7 +34,11 @@ def tune(
     trials: Annotated[int | None, typer.Option(help="The most trials; default 20.")] = None,
     executions: Annotated[int, typer.Option(help="Trainings of each configuration.")] = 1,
     objective: Annotated[
-        str, typer.Option(help="val_accuracy or val_loss; default the first, where there is one.")
+        str,
+        typer.Option(
+            help="val_accuracy or val_loss; of generators val_distance, val_kernel_distance, "
+            "val_precision or val_recall; of agents val_return. Default the first that there is."
+        ),
     ] = "",
     space: Annotated[
         list[str] | None,
@@ -53,6 +59,7 @@ def tune(
         bool, typer.Option("--finetune", help="Of fine-tuning the pretrained model on the data.")
     ] = False,
     epochs: learning.Epochs = None,
+    steps: learning.Steps = None,
     seed: learning.Seed = None,
     set_: options.Set = None,
     strict: options.Strict = False,
@@ -61,14 +68,14 @@ def tune(
 ) -> None:
     """Search for the settings that do best on validation, and train with them.
 
-    What is set (--set, --epochs) is not searched.
+    What is set (--set, --epochs, --steps) is not searched.
     """
-    fields = options.settings(set_, epochs=epochs, seed=seed)
+    fields = options.settings(set_, epochs=epochs, steps=steps, seed=seed)
     given = options.data_options(target, task, drop, strict, download, fields, text=text)
     wanted = _wanted(space)
     if resume:
         changes = fields | given | wanted | ({"name": name} if name else {})
-        changes |= {"data": data} if data else {}
+        changes |= {k: v for k, v in (("data", data), ("env", env)) if v}
         if changes:
             raise InputError(
                 "a search is resumed with what it was started with: leave out "
@@ -92,16 +99,15 @@ def tune(
     refuse_taken(place)
     output.start_tensorflow()
     import recipes
-    from zoo.cli import adversarial, control
 
-    if adversarial.is_adversary(name) or control.is_agent(name):
-        raise InputError(f"{name!r} does not learn from examples with targets: give it its recipe.")
-    recipe = learning.recipe_named(name, data, fields, given, finetune)
-    splits = learning.loaded(recipe)
+    if finetune:
+        recipe: AnyRecipe = learning.recipe_named(name, data, fields, given, finetune)
+    else:
+        recipe = learning.recipe_for(name, data, env, fields, given)
     with learning.resumable(place, "tune"):
         search = recipes.tune(
             recipe,
-            None if workers > 1 else splits,
+            None if workers > 1 else _data(recipe),
             out=place,
             tuner=tuner,
             max_trials=20 if trials is None else trials,
@@ -115,6 +121,21 @@ def tune(
             progress=_said,
         )
     _finished(search, json)
+
+
+def _data(recipe: "AnyRecipe") -> "Splits | None":
+    """Load what a recipe of any kind learns from, and say what was left out."""
+    from recipes.adversarial import AdversarialRecipe
+    from recipes.adversarial.training import data_of
+    from recipes.control import ControlRecipe
+
+    if isinstance(recipe, ControlRecipe):
+        return None
+    if not isinstance(recipe, AdversarialRecipe):
+        return learning.loaded(recipe)
+    data = data_of(recipe)
+    options.report_skipped(data)
+    return data
 
 
 def _wanted(space: list[str] | None) -> dict[str, str]:
@@ -172,7 +193,7 @@ def _finished(search: "Search", json: bool) -> None:
         ],
     )
     if search.finished:
-        learning.show_run(search.run, json)
+        learning.show(search.run, json)
 
 
 def _short(value: Any) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 import zoo
 from recipes import Recipe
-from recipes.tuning.space import applied, combined, drawn, parameter, recipe_space, said
+from recipes.tuning.space import applied, combined, drawn, parameter, said
+from recipes.tuning.supervised import recipe_space
 from zoo.catalog import NAMES, ROWS
 from zoo.errors import InputError
 from zoo.registry import builder
