@@ -69,6 +69,7 @@ class Manifest(Frozen, frozen=True):
         tokenizers: of a model that reads text: the name of each input -> the vocabulary beside it.
         decoding: of a model that writes text: how it does.
         signatures: what it can be asked beside `serving_default`, by name.
+        platforms: that a StableHLO program was lowered for; it is compared on the CPU.
         part: "encoder" or "decoder" of an autoencoder; "" for all of a model.
     """
 
@@ -90,6 +91,7 @@ class Manifest(Frozen, frozen=True):
     decoding: Decoding | None = None
     signatures: dict[str, Signature] = {}
     part: str = ""
+    platforms: list[str] = []
 
     def signature(self, name: str = SIGNATURE) -> Signature:
         """Return what goes into a signature, and what comes out.

@@ -3,7 +3,7 @@
 import importlib.metadata
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import numpy as np
 
 from export import artifact, parity, parts
 from export.artifact import Decoding
-from export.formats import Format, format_of, resolve
+from export.formats import PLATFORMS, Conversion, Format, check_installed, format_of, resolve
 from export.parity import TOLERANCE, Samples
 from zoo import cards, weights
 from zoo.cards import ParityReport
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import keras
 
     from export.servable import Servable
+    from export.stablehlo import TrainStep
     from zoo.tokenizer import Tokenizer
 
 
@@ -73,6 +74,9 @@ def export(
     source_length: int | None = None,
     beam_width: int = 5,
     length_penalty: float = 0.6,
+    platforms: Sequence[str] = PLATFORMS,
+    weights_beside: bool = False,
+    train_step: "TrainStep | None" = None,
 ) -> Artifact:
     """Export a model, and hold the artifact against it before it appears at `out`.
 
@@ -82,8 +86,10 @@ def export(
     Args:
         model: name of a pretrained model, path of a run, or a built `keras.Model`.
         out: folder of the artifact. It appears whole, or not at all.
-        format: "saved_model" or "litert" (default).
-        quantization: "float32"; for LiteRT also "float16", "dynamic" (int8 weights), "int8" (full).
+        format: "saved_model", "litert" (default), "onnx", "openvino" or "stablehlo"; the last three
+            need extras of the same names.
+        quantization: "float32"; for LiteRT and ONNX also "float16", "dynamic" (int8 weights) and
+            "int8" (full); for OpenVINO "float16" (weights) and "int8".
         samples: inputs and targets (or `None`) to compare on; see `verify`. Default: a run's own.
         calibration: inputs for "int8". Default: a run's own, or the samples' inputs.
         labels: names of the classes. Default: the card's.
@@ -103,6 +109,12 @@ def export(
             Default: any; `max_length` where a recurrent model goes to LiteRT.
         beam_width: number of beginnings of the beam search, and of its answers.
         length_penalty: of the beam search: 0 prefers short answers, 1 long ones.
+        platforms: of "stablehlo", what the program is lowered for: "cpu", "cuda", "tpu" (all three
+            by default).
+        weights_beside: of "stablehlo", keep the weights in a file beside the program, which takes
+            them as its first argument.
+        train_step: of "stablehlo", a step of training that is lowered beside it; see
+            `export.stablehlo.TrainStep`.
 
     Returns:
         The `Artifact`; `parity` is its report.
@@ -127,6 +139,9 @@ def export(
     from zoo.quantization import bounded, folded
 
     row = format_of(format, quantization)
+    check_installed(row)
+    if format != "stablehlo" and (tuple(platforms) != PLATFORMS or weights_beside or train_step):
+        raise InputError("platforms, weights beside and a train step are of the format stablehlo.")
     limits = {
         "batch": 1 if batch is None else batch,
         "timeout": timeout,
@@ -185,15 +200,18 @@ def export(
     else:
         task = own_task if part else task
         exported = folded(network) if format == "litert" else network
-        if quantization == "int8":
+        if quantization == "int8" and format == "litert":
             exported = bounded(exported)
         servable = Servable(exported, task, labels, row.all_ops, batch)
         if task == "generation" and row.all_ops:
             from export.picture_servable import add_generation
 
             add_generation(servable)
+    conversion = Conversion(
+        quantization, calibration, timeout, tuple(platforms), weights_beside, train_step
+    )
     with whole_folder(out, overwrite) as temporary:
-        resolve(row.writer)(servable, temporary, quantization, calibration, timeout)
+        resolve(row.writer)(servable, temporary, conversion)
         files = write_tokenizers(tokenizers, temporary)
         manifest = artifact.Manifest(
             name=card.name if card else whole.name,
@@ -213,9 +231,10 @@ def export(
             decoding=servable.decoding,
             signatures={k: v for k, v in servable.signatures.items() if k != artifact.SIGNATURE},
             files=artifact.hashes(temporary),
+            platforms=list(conversion.platforms) if format == "stablehlo" else [],
             versions={
                 name: importlib.metadata.version(name)
-                for name in ("tensorflow", "keras", "ai-edge-litert", "deepzoo")
+                for name in ("tensorflow", "keras", "ai-edge-litert", "deepzoo", *row.packages)
             },
         )
         artifact.write(manifest, temporary)
@@ -248,14 +267,16 @@ def _of_texts(
             else "transformers become slower by it than they are in float32"
         )
         raise InputError(f"{quantization} is not for models that read text: {why}. Take 'dynamic'.")
-    fixed = recurrent and not row.all_ops
+    fixed = recurrent and not row.loops
     if fixed:
         if batch not in (None, 1):
             raise InputError(f"in {row.name}, recurrent models read one text, not {batch}.")
         length = decoding.source_length or decoding.max_length
         batch, decoding = 1, msgspec.structs.replace(decoding, source_length=length)
     task = task_of_texts(tokenizers, task)
-    return TextServable(model, task, tokenizers, decoding, labels, row.all_ops, batch, fixed)
+    return TextServable(
+        model, task, tokenizers, decoding, labels, row.all_ops, batch, fixed, row.decodes
+    )
 
 
 def _replaceable(path: Path) -> bool:

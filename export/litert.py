@@ -10,6 +10,7 @@ import numpy as np
 
 from export import saved_model, subprocesses
 from export.artifact import SIGNATURE, Manifest
+from export.formats import Conversion
 from zoo.errors import InputError
 
 MODEL = "model.tflite"
@@ -25,22 +26,14 @@ _CURES = {
 }
 
 
-def write(
-    servable: Any,
-    folder: Path,
-    quantization: str,
-    calibration: dict[str, np.ndarray] | None,
-    timeout: float,
-) -> None:
+def write(servable: Any, folder: Path, conversion: Conversion) -> None:
     """Convert a `Servable` in a process of its own, which may crash without harm.
 
     Args:
         servable: the model with its signatures.
         folder: gets `model.tflite`.
-        quantization: "float32", "float16", "dynamic" (int8 weights), or "int8" (full).
-        calibration: for "int8": real examples by the inputs' names. A model with `FakeQuantize`
-            layers needs none, and is int8 in "dynamic" and "float16" too.
-        timeout: seconds after which the converter is ended.
+        conversion: "float32", "float16", "dynamic" (int8 weights), or "int8" (full). A model with
+            `FakeQuantize` layers needs no calibration, and is int8 in "dynamic" and "float16" too.
 
     Raises:
         InputError: an op has no built-in form, no calibration data, the converter crashed or took
@@ -48,12 +41,13 @@ def write(
     """
     from zoo.layers import FakeQuantize
 
+    quantization = conversion.quantization
     calibrated = any(isinstance(layer, FakeQuantize) for layer in servable.model.layers)
-    if quantization == "int8" and not calibration and not calibrated:
+    if quantization == "int8" and not conversion.examples and not calibrated:
         raise InputError("int8 needs real examples to calibrate with: give `calibration`.")
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "saved_model"
-        saved_model.write(servable, source, "float32", None, timeout)
+        saved_model.write(servable, source, Conversion())
         result = subprocesses.run(
             "export.converter",
             {
@@ -64,8 +58,8 @@ def write(
                 "batch": servable.inputs[0].shape[0],
                 "calibrated": calibrated,
             },
-            arrays=calibration if quantization == "int8" and not calibrated else None,
-            timeout=timeout,
+            arrays={} if calibrated else conversion.examples,
+            timeout=conversion.timeout,
             crash=(
                 "the LiteRT converter crashed on this model. Full int8 of recurrent layers is "
                 "known to do so: unroll them, or quantize to 'dynamic'."

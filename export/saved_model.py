@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from export.artifact import SIGNATURE, Manifest
+from export.formats import Conversion
 from zoo.errors import InputError
 
 
-def write(servable: Any, folder: Path, quantization: str, calibration: Any, timeout: float) -> None:
+def write(servable: Any, folder: Path, conversion: Conversion) -> None:
     """Write a `Servable` as a SavedModel with its signatures."""
     import tensorflow as tf
 

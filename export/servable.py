@@ -1,24 +1,16 @@
 """A Keras model as a plain TensorFlow module with signatures: what every format starts from."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from export.artifact import SIGNATURE, Decoding, Signature, Tensor
+from export.outputs import named
 from zoo import surgery
 from zoo.errors import InputError
-
-# Task -> name of a single output; of a classifier, see below.
-_NAMES = {
-    "reconstruction": "reconstruction",
-    "translation": "logits",
-    "language_modeling": "logits",
-    "encoding": "code",
-    "generation": "image",
-    "discrimination": "judgement",
-}
 
 
 class Servable:
@@ -137,31 +129,16 @@ def task_of(model: keras.Model) -> str:
 
 
 def _inference(model: keras.Model, task: str, labels: list[str]) -> Callable[..., dict[str, Any]]:
-    def single(outputs: Any) -> dict[str, Any]:
-        if task == "classification":
-            index = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-            named = {"probabilities": outputs, "class_index": index}
-            return named | ({"label": tf.gather(tf.constant(labels), index)} if labels else {})
-        if task == "control":
-            return with_action({"q_values": outputs})
-        return {_NAMES.get(task, "prediction"): outputs}
-
-    def with_action(outputs: dict[str, Any]) -> dict[str, Any]:
-        action = tf.argmax(outputs["q_values"], axis=-1, output_type=tf.int32)
-        return {"q_values": outputs["q_values"], "action": action}
-
-    def named(outputs: Any) -> dict[str, Any]:
-        if isinstance(outputs, dict):
-            return with_action(outputs) if task == "control" else outputs
-        if isinstance(outputs, list | tuple):
-            return dict(zip(model.output_names, outputs, strict=True))
-        return single(outputs)
+    argmax = partial(tf.argmax, axis=-1, output_type=tf.int32)
 
     def serve(inputs: list[tf.Tensor]) -> dict[str, Any]:
         outputs = model(keras.tree.pack_sequence_as(model.input, inputs), training=False)
+        found = named(model, task, outputs, argmax)
+        if labels and "class_index" in found:
+            found["label"] = tf.gather(tf.constant(labels), found["class_index"])
         return {
             name: tf.cast(tensor, tf.float32) if tensor.dtype.is_floating else tensor
-            for name, tensor in named(outputs).items()
+            for name, tensor in found.items()
         }
 
     if not model.built or not getattr(model, "inputs", None):

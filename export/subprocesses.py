@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ def run(
     arrays: dict[str, np.ndarray] | None = None,
     timeout: float = 600.0,
     crash: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> Result:
     """Run a module of this package in a fresh process.
 
@@ -42,6 +43,7 @@ def run(
         arrays: arrays for it.
         timeout: seconds after which it is killed.
         crash: what to say when a signal ended it.
+        environment: variables that it gets beside those of this process.
 
     Raises:
         InputError: it crashed, took too long, or failed.
@@ -50,12 +52,12 @@ def run(
         folder = Path(scratch)
         (folder / _REQUEST).write_text(json.dumps(request))
         np.savez(folder / _ARRAYS_IN, allow_pickle=False, **(arrays or {}))
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         try:
             # -P: a file of the user's working folder must not stand in for a module.
             process = subprocess.run(
                 [sys.executable, "-P", "-m", module, str(folder)],
-                env=environment,
+                env=os.environ | quiet | (dict(environment) if environment else {}),
                 capture_output=True,
                 text=True,
                 errors="replace",

@@ -6,6 +6,8 @@
   A part agrees if what was written is the same. The metric is "cross_entropy", in nats per token:
   less is better. Each part begins anew, so it is not that of one long text.
 - A classifier is compared as any other.
+- Where the format holds no way of writing, the metric is "cross_entropy" of the next tokens, and a
+  text agrees if the likeliest of each of them is the same.
 
 The largest difference is that of `serving_default`: the scores of each next token, given the Keras
 model's own answers, or the text. What is read is brought to NFC, as an artifact wants it.
@@ -124,6 +126,8 @@ def _translation(pair: _Pair, texts: list[str], references: list[str] | None) ->
     source, target = pair.tokenizers["source"], pair.tokenizers["target"]
     own = next(t.shape[1] for t in pair.network.inputs if t.name == "source")
     ids = read(source, texts, "source", pair.longest["source"], own)
+    if "greedy" not in pair.manifest.signatures:
+        return _scores_alone(pair, {"source": ids, "target": _told(pair, references or texts)})
     steps, settings = steps_of(pair.network), pair.decoding
 
     def best(sources: Any) -> Any:
@@ -171,6 +175,8 @@ def _language_model(pair: _Pair, text: str) -> ParityReport:
     count = _countable(window, len(tokenizer), min(MOST, len(tokens) // window))
     rows = np.array(tokens[: count * window], "int32").reshape(count, window)
     told = padded(np.insert(rows[:, :-1], 0, START, axis=1).tolist(), pair.fixed["ids"])
+    if "generate" not in pair.manifest.signatures:
+        return _scores_alone(pair, {"ids": told}, rows)
     beginnings = tokenizer.decode(rows[:, : max(1, min(window, most) // 2)])
     prompts = padded([row[: most - 1] or [PADDING] for row in tokenizer.encode(beginnings)])
     steps = steps_of(pair.network)
@@ -198,6 +204,45 @@ def _language_model(pair: _Pair, text: str) -> ParityReport:
         value=_cross_entropy(value, rows),
         milliseconds=own_milliseconds,
         reference_milliseconds=milliseconds,
+    )
+
+
+def _told(pair: _Pair, texts: list[str]) -> np.ndarray:
+    """Return texts as a translation's model is told them: what stands before each token."""
+    rows = [[START, *tokens] for tokens in pair.tokenizers["target"].encode(texts)]
+    most = pair.longest["target"]
+    return padded([row[:most] for row in rows], pair.fixed["target"])
+
+
+def _scores_alone(
+    pair: _Pair, inputs: dict[str, np.ndarray], targets: np.ndarray | None = None
+) -> ParityReport:
+    """Compare the scores of each next token of texts that both are told."""
+    told = inputs[pair.manifest.inputs[-1].name]
+    count = _countable(told.shape[1], len(list(pair.tokenizers.values())[-1]), len(told))
+    inputs = {
+        tensor.name: padded(inputs[tensor.name][:count].tolist(), pair.fixed[tensor.name])
+        for tensor in pair.manifest.inputs
+    }
+    if targets is None:  # what is told next
+        targets = np.pad(told[:count, 1:], ((0, 0), (0, 1)), constant_values=PADDING)
+    reference = _logits(pair, inputs)
+    outputs, milliseconds = run(pair.folder, {SIGNATURE: inputs}, SIGNATURE, pair.timeout)
+    value = outputs[SIGNATURE]["logits"]
+    real = targets[:count] != PADDING
+    same = (value.argmax(axis=-1) == reference.argmax(axis=-1)) | ~real
+    function = Servable(pair.network, pair.manifest.task).function
+    one = [tf.constant(inputs[tensor.name][:1]) for tensor in pair.network.inputs]
+    return _report(
+        pair,
+        same.all(axis=1),
+        reference[real],
+        value[real],
+        metric="cross_entropy",
+        reference=_cross_entropy(reference[real], targets[:count][real]),
+        value=_cross_entropy(value[real], targets[:count][real]),
+        milliseconds=milliseconds,
+        reference_milliseconds=1e3 * median_seconds(lambda: function(one)["logits"].numpy()),
     )
 
 

@@ -53,6 +53,7 @@ class TextServable(Servable):
         all_ops: whether the format holds strings, chance, and loops of any size.
         batch: a fixed number of texts, or `None` for any.
         fixed: whether every length is fixed, to the greatest.
+        decodes: whether it gets the ways of writing texts, beside `serving_default`.
 
     Raises:
         InputError: the model's inputs are not those of the task, or too short for `decoding`.
@@ -68,6 +69,7 @@ class TextServable(Servable):
         all_ops: bool = False,
         batch: int | None = None,
         fixed: bool = False,
+        decodes: bool = True,
     ) -> None:
         _check_inputs(model, task, tokenizers)
         lengths = lengths_of(model, decoding, task)
@@ -82,6 +84,8 @@ class TextServable(Servable):
         self.reading = "texts are numbers of tokens: see the vocabularies beside the model"
         if self.reader:
             self.reading = "texts are strings in UTF-8 and NFC; numbers in serving_default"
+        if not decodes:
+            return
         if task == "classification":
             self._classification()
         elif task == "translation":

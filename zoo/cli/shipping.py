@@ -10,6 +10,7 @@ from zoo.errors import InputError
 from zoo.files import refuse_taken
 
 if TYPE_CHECKING:
+    from export.stablehlo import TrainStep
     from zoo.cards import Card
 
 Tolerance = Annotated[float, typer.Option(help="Largest difference of a float32 artifact.")]
@@ -22,9 +23,15 @@ MaxDrop = Annotated[
 def export(
     model: Annotated[str, typer.Argument(help="A pretrained model, or the path of a run.")],
     out: Annotated[Path, typer.Option(help="Folder of the artifact.")],
-    format: Annotated[str, typer.Option(help="saved_model or litert.")] = "litert",
+    format: Annotated[
+        str, typer.Option(help="saved_model, litert, onnx, openvino or stablehlo.")
+    ] = "litert",
     quantize: Annotated[
-        str, typer.Option(help="float32; for litert also float16, dynamic, int8.")
+        str,
+        typer.Option(
+            help="float32; for litert and onnx also float16, dynamic, int8; for openvino float16, "
+            "int8."
+        ),
     ] = "float32",
     data: options.Data = None,
     target: options.Target = None,
@@ -50,6 +57,16 @@ def export(
     ] = None,
     beam: Annotated[int, typer.Option(help="Of text: width of the beam search.")] = 5,
     length_penalty: Annotated[float, typer.Option(help="Of text: of the beam search.")] = 0.6,
+    platforms: Annotated[
+        str, typer.Option(help="Of stablehlo: what it is lowered for, of cpu, cuda and tpu.")
+    ] = "cpu,cuda,tpu",
+    weights_beside: Annotated[
+        bool, typer.Option("--weights-beside", help="Of stablehlo: weights in a file of their own.")
+    ] = False,
+    train_step: Annotated[
+        bool,
+        typer.Option("--train-step", help="Of stablehlo: a step of training, too, by its recipe."),
+    ] = False,
     json: output.Json = False,
 ) -> None:
     """Export a model, and hold the artifact against it before it appears."""
@@ -84,6 +101,9 @@ def export(
             source_length=source_length,
             beam_width=beam,
             length_penalty=length_penalty,
+            platforms=[platform.strip() for platform in platforms.split(",")],
+            weights_beside=weights_beside,
+            train_step=_train_step(found) if train_step else None,
             **given,
         )
     if json:
@@ -93,6 +113,25 @@ def export(
         _print(f"{artifact.path}", artifact.parity)
     else:
         output.out.print(f"{artifact.path}: written, not compared with the model.")
+
+
+def _train_step(card: "Card") -> "TrainStep":
+    """Return a step by which a model could be trained on: by its recipe's optimizer and rate."""
+    import keras
+
+    from export.stablehlo import TrainStep
+    from recipes.recipe import OPTIMIZERS, TOKENS
+    from zoo.special_tokens import PADDING
+
+    name = card.recipe.get("optimizer", "adam")
+    config = {**OPTIMIZERS[name], "learning_rate": card.recipe.get("learning_rate", 1e-3)}
+    optimizer = keras.optimizers.get({"class_name": name, "config": config})
+    if card.task in TOKENS:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=PADDING)
+        return TrainStep(optimizer, loss, "int32")
+    if card.task == "classification":
+        return TrainStep(optimizer, keras.losses.SparseCategoricalCrossentropy(), "int32")
+    return TrainStep(optimizer, keras.losses.MeanSquaredError())
 
 
 def verify(

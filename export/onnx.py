@@ -1,0 +1,72 @@
+"""ONNX, for ONNX Runtime and whatever else reads it: one graph, that of `serving_default`.
+
+tf2onnx writes some graphs that no reader accepts, and says nothing: each file is opened by ONNX
+Runtime before it counts, and held against its model like every artifact.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export import saved_model, subprocesses
+from export.artifact import SIGNATURE, Manifest
+from export.formats import Conversion
+from zoo.errors import InputError
+
+MODEL = "model.onnx"
+
+
+def write(servable: Any, folder: Path, conversion: Conversion) -> None:
+    """Convert a `Servable` in a process of its own.
+
+    Args:
+        servable: the model with its signatures.
+        folder: gets `model.onnx`.
+        conversion: "float16" has float16 weights and computes with them; "dynamic" int8 weights,
+            and activations that are rounded as they come; "int8" both, by ranges that were seen
+            in the calibration.
+
+    Raises:
+        InputError: an op cannot be said in ONNX, or no reader takes what was written.
+    """
+    if conversion.quantization == "int8" and not conversion.calibration:
+        raise InputError("int8 needs real examples to calibrate with: give `calibration`.")
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "saved_model"
+        saved_model.write(servable, source, Conversion())
+        error = subprocesses.run(
+            "export.onnx_converter",
+            {
+                "saved_model": str(source),
+                "target": str(folder / MODEL),
+                "quantization": conversion.quantization,
+                "outputs": [tensor.name for tensor in servable.outputs],
+                "batch": servable.inputs[0].shape[0],
+            },
+            arrays=conversion.examples,
+            timeout=conversion.timeout,
+            crash="the ONNX converter crashed on this model.",
+        ).facts["error"]
+    if error:
+        raise InputError(f"this model cannot be written as ONNX {conversion.quantization}: {error}")
+
+
+def read(folder: Path, manifest: Manifest) -> Callable[..., Any]:
+    """Return its signature as a function of named arrays."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count() or 1
+    session = onnxruntime.InferenceSession(
+        str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+    )
+    names = [tensor.name for tensor in manifest.outputs]
+
+    def call(inputs: dict[str, np.ndarray], signature: str = SIGNATURE) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    return call

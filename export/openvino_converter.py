@@ -1,0 +1,46 @@
+"""The process that converts a SavedModel to OpenVINO; see `export.openvino`."""
+
+from typing import Any
+
+import numpy as np
+
+from export.subprocesses import Result, serve
+
+_CALIBRATED = 32  # examples that ranges are taken of at a time
+
+
+def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Result:
+    """Convert and quantize, and return the reason of a refusal."""
+    try:
+        _convert(request, calibration)
+    except Exception as error:  # of many kinds, and all mean that it cannot be
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return Result({"error": lines[0] if lines else type(error).__name__})
+    return Result({"error": ""})
+
+
+def _convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> None:
+    import openvino
+
+    model = openvino.convert_model(request["saved_model"])
+    for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
+        for tensor in tensors:  # each keeps the name of TensorFlow's graph alone, or among others
+            own = {name.removesuffix(":0") for name in tensor.get_names()}
+            tensor.set_names(own & set(request[kind]))
+    if request["quantization"] == "int8":
+        import nncf
+
+        size = request["batch"] or _CALIBRATED
+        count = len(next(iter(calibration.values())))
+        parts = [
+            {name: values[start : start + size] for name, values in calibration.items()}
+            for start in range(0, max(1, count - size + 1), size)
+        ]
+        model = nncf.quantize(model, nncf.Dataset(parts), subset_size=len(parts))
+    openvino.save_model(
+        model, request["target"], compress_to_fp16=request["quantization"] == "float16"
+    )
+
+
+if __name__ == "__main__":
+    serve(convert)
