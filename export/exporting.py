@@ -136,7 +136,8 @@ def export(
     import keras
 
     from export.servable import Servable, task_of
-    from zoo.quantization import bounded, folded
+    from zoo.folding import bounded, folded
+    from zoo.quantization import settled
 
     row = format_of(format, quantization)
     check_installed(row)
@@ -199,7 +200,7 @@ def export(
         task = servable.task
     else:
         task = own_task if part else task
-        exported = folded(network) if format == "litert" else network
+        exported = settled(folded(network) if format == "litert" else network)
         if quantization == "int8" and format == "litert":
             exported = bounded(exported)
         servable = Servable(exported, task, labels, row.all_ops, batch)

@@ -14,14 +14,17 @@ from recipes.data import Splits
 from recipes.evaluation import measure
 from recipes.inputs import data_for, data_options_for
 from recipes.recipe import TOKENS, Recipe
-from recipes.run import Run
+from recipes.run import Run, some
 from recipes.supervised import continue_run
 from recipes.vocabulary import vocabulary_sizes, with_grown_vocabulary
 from zoo import cards, registry, surgery, weights
 from zoo.errors import InputError
 from zoo.files import refuse_taken
 from zoo.models import load, load_tokenizers
+from zoo.quantization import calibrate, rounding
 from zoo.tokenizer import Tokenizer
+
+_CALIBRATION = 1_000  # examples by which the ranges of what is rounded begin
 
 
 def finetune(
@@ -73,7 +76,8 @@ def finetune(
         resume: go on where the run in `out` stopped.
         data_options: further arguments of `load_data`, such as `target`, `strict`.
         callbacks: Keras callbacks.
-        **settings: further fields of `Recipe`, such as `schedule`, `augment`, `seed`.
+        **settings: further fields of `Recipe`, such as `schedule`, `augment`, `seed`, and
+            `quantize="int8"` for a model whose int8 file answers as it does.
 
     Returns:
         The finished `Run`.
@@ -224,7 +228,13 @@ def _learner(
     elif set(known) == set(data.labels):
         data = data.relabelled(known)
     seed_everything(recipe.seed)
-    return _fitted(source, data, task, known, recipe.keep_classes), data, task
+    learner = _fitted(source, data, task, known, recipe.keep_classes)
+    if recipe.quantize:
+        if data.holds_text:
+            raise InputError("quantize is for pictures and rows: models that read text lose by it.")
+        learner = rounding(learner)
+        calibrate(learner, some(data.train, _CALIBRATION).inputs)
+    return learner, data, task
 
 
 def _reading(

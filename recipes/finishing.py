@@ -150,6 +150,7 @@ def _card(
         ),
         reference=config.recipe.reference,
         tokenizers=config.tokenizers,
+        quantization=config.recipe.quantize,
     )
 
 

@@ -14,6 +14,7 @@ from recipes.schedules import SCHEDULES, WARMED, learning_rates
 from recipes.shares import with_shares
 from zoo.cards import Frozen, Reference
 from zoo.errors import InputError
+from zoo.quantization import INT8
 from zoo.registry import unknown
 
 LOSSES: dict[str, "str | keras.losses.Loss"] = {
@@ -46,6 +47,7 @@ OPTIMIZERS = {
 }
 # What learns in fine-tuning, once the head has had its own epochs.
 STRATEGIES = ("all", "frozen", "gradual", "discriminative")
+QUANTIZATIONS = ("", INT8)
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -103,6 +105,8 @@ class Recipe(Frozen, frozen=True):
         stage_factor: by which the learning rate falls with each stage away from the head; 0 for
             the strategy's own, which is 2.6 for "discriminative" and else 1.
         keep_classes: fine-tuning adds the data's classes to the model's own, in place of them.
+        quantize: "int8": fine-tuning learns with numbers that are rounded as in an int8 file, which
+            then answers as the model does (`zoo.quantization.rounding`); "" for not.
         seed: of weights, order, augmentation and dropout.
         reference: a published figure for this recipe.
     """
@@ -138,6 +142,7 @@ class Recipe(Frozen, frozen=True):
     strategy: str = "all"
     stage_factor: float = 0.0
     keep_classes: bool = False
+    quantize: str = ""
     seed: int = 0
     reference: Reference | None = None
 
@@ -150,6 +155,7 @@ class Recipe(Frozen, frozen=True):
             ("keep", ("best", "last")),
             ("sampling", SAMPLINGS),
             ("strategy", STRATEGIES),
+            ("quantize", QUANTIZATIONS),
         ):
             if getattr(self, field) not in choices:
                 raise unknown(getattr(self, field), choices, field)
@@ -189,9 +195,12 @@ class Recipe(Frozen, frozen=True):
             (self.keep_classes, "keep_classes is"),
             (self.train_normalization, "train_normalization is"),
             (self.head_epochs, "head_epochs is"),
+            (self.quantize, "quantize is"),
         ):
             if asked and not self.fine_tuning:
                 raise InputError(f"{what} for fine-tuning, and this recipe trains from nothing.")
+        if self.quantize and self.precision != "float32":
+            raise InputError(f"quantize is for float32, and not for {self.precision}.")
         if self.tokenizer and self.fine_tuning:
             raise InputError(
                 "a tokenizer is for training from nothing: fine-tuning keeps the model's own, and "

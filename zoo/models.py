@@ -80,9 +80,9 @@ def built(card: cards.Card, **arguments: Any) -> "keras.Model":
     model = build(card.architecture, **{**card.arguments, **arguments})
     if not card.quantization:
         return model
-    from zoo.quantization import quantization_aware
+    from zoo.quantization import quantization_aware, rounding
 
-    return quantization_aware(model)
+    return quantization_aware(model) if card.task == "control" else rounding(model)
 
 
 def _built_with(arguments: dict[str, Any], model: "keras.Model", card: cards.Card) -> "keras.Model":

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from recipes.control.policy import by_xla, q_values
 from recipes.control.targets import huber
-from zoo.layers import Standardize
-from zoo.quantization import calibrate, kernels, quantization_aware, rounded
+from zoo.layers import Standardize, rounded
+from zoo.quantization import calibrate, kernels, quantization_aware
 
 OBSERVATIONS = 20_000  # that the network learns from once more
 _BLOCKS, _BLOCK_UPDATES, _BATCH_SIZE = 8, 500, 256

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from recipes.recipe import OPTIMIZERS
+from recipes.recipe import OPTIMIZERS, QUANTIZATIONS
 from recipes.schedules import SCHEDULES
 from zoo.cards import Frozen, Reference
 from zoo.errors import InputError
-from zoo.quantization import INT8
 from zoo.registry import architecture, unknown
 
 TRAINERS = ("compiled", "tf_agents")
-QUANTIZATIONS = ("", INT8)
 
 
 class ControlRecipe(Frozen, frozen=True):

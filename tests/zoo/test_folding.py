@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import zoo
-from zoo.quantization import bounded, folded
+from zoo.folding import bounded, folded
 
 
 def told(model: keras.Model, examples: int = 6) -> Any:

@@ -11,8 +11,8 @@ from keras import layers
 
 import zoo
 from zoo.errors import InputError
-from zoo.layers import FakeQuantize
-from zoo.quantization import calibrate, kernels, quantization_aware, rounded
+from zoo.layers import FakeQuantize, rounded
+from zoo.quantization import calibrate, kernels, quantization_aware
 
 
 def adapted(*values: float) -> FakeQuantize:

@@ -19,12 +19,14 @@ from zoo.layers.heads import activated, predictions
 from zoo.layers.inputs import IMAGENET, raw_input
 from zoo.layers.local_response import LocalResponseNormalization
 from zoo.layers.logits import TokenLogits
+from zoo.layers.rounded_kernel import ROUNDED, RoundedKernel, channel_axes, rounded
 from zoo.layers.standardize import Standardize
 from zoo.layers.tokens import ClassToken, LearnedPositions
 from zoo.layers.transformer_block import TransformerBlock
 
 __all__ = [
     "IMAGENET",
+    "ROUNDED",
     "AdditiveAttention",
     "Attention",
     "AttentionDecoder",
@@ -38,6 +40,7 @@ __all__ = [
     "LearnedPositions",
     "LocalResponseNormalization",
     "MultiplicativeAttention",
+    "RoundedKernel",
     "SinusoidalPositions",
     "Standardize",
     "TokenEmbedding",
@@ -45,6 +48,7 @@ __all__ = [
     "TransformerBlock",
     "activated",
     "causal_bias",
+    "channel_axes",
     "conv",
     "conv_bn",
     "depthwise_bn",
@@ -54,6 +58,7 @@ __all__ = [
     "places_bias",
     "predictions",
     "raw_input",
+    "rounded",
     "token_hits",
     "token_losses",
 ]

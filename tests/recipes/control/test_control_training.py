@@ -19,9 +19,9 @@ import zoo
 from recipes.control import CONTROL_RECIPES, ControlRecipe, ControlRun, play, train_control
 from recipes.control.policy import greedy
 from zoo.errors import CheckFailed, InputError
-from zoo.layers import FakeQuantize
+from zoo.layers import FakeQuantize, rounded
 from zoo.models import built
-from zoo.quantization import kernels, rounded
+from zoo.quantization import kernels
 
 
 def quick(environment: str = "CartPole-v1", **fields: Any) -> ControlRecipe:
