@@ -4,8 +4,18 @@ Importing this package imports neither Keras nor TensorFlow, so that the process
 file needs neither.
 """
 
+from export.choosing import Budget, Choice, export_within
 from export.exporting import Artifact, export
 from export.parity import check, verify
 from zoo.cards import ParityReport
 
-__all__ = ["Artifact", "ParityReport", "check", "export", "verify"]
+__all__ = [
+    "Artifact",
+    "Budget",
+    "Choice",
+    "ParityReport",
+    "check",
+    "export",
+    "export_within",
+    "verify",
+]

@@ -1,5 +1,6 @@
 """`zoo export` and `zoo verify`."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from zoo.errors import InputError
 from zoo.files import refuse_taken
 
 if TYPE_CHECKING:
+    from export import Artifact, Choice
     from export.stablehlo import TrainStep
     from zoo.cards import Card
 
@@ -29,10 +31,16 @@ def export(
     quantize: Annotated[
         str,
         typer.Option(
-            help="float32; for litert and onnx also float16, dynamic, int8; for openvino float16, "
-            "int8."
+            help="float32 (default); for litert and onnx also float16, dynamic, int8; for openvino "
+            "float16, int8. With a budget, several, or by default all to choose among."
         ),
-    ] = "float32",
+    ] = "",
+    max_bytes: Annotated[
+        str, typer.Option(help="Budget: the most bytes, such as 500k or 2M.")
+    ] = "",
+    max_ms: Annotated[
+        float | None, typer.Option(help="Budget: the most milliseconds for one example, here.")
+    ] = None,
     data: options.Data = None,
     target: options.Target = None,
     task: options.Task = None,
@@ -73,39 +81,50 @@ def export(
     from export.formats import format_of
     from zoo.cards import card
 
-    format_of(format, quantize)
+    names = [name.strip() for name in quantize.split(",") if name.strip()]
+    for name in names:
+        format_of(format, name)
+    chosen = bool(max_bytes) or max_ms is not None
+    if len(names) > 1 and not chosen:
+        raise InputError("several quantizations are for a budget: --max-bytes or --max-ms.")
+    if chosen and not verify:
+        raise InputError("a choice within a budget compares: leave out --no-verify.")
+    most = _bytes(max_bytes) if max_bytes else None
     refuse_taken(out, overwrite)
     found = card(model)
     output.start_tensorflow()
     import export as exporting
 
-    with output.progress.status(f"exporting {model} as {format} {quantize}"):
-        given: dict[str, Any] = {}
-        if (verify or quantize == "int8") and (data or not _keeps_samples(model)):
-            given = _samples(
-                model, found, data, options.data_options(target, task, drop, text=text)
-            )
+    given: dict[str, Any] = {}
+    calibrated = chosen or quantize == "int8"
+    if (verify or calibrated) and (data or not _keeps_samples(model)):
+        given = _samples(model, found, data, options.data_options(target, task, drop, text=text))
+    given |= {
+        "part": part,
+        "batch": batch,
+        "overwrite": overwrite,
+        "tolerance": tolerance,
+        "timeout": timeout,
+        "max_length": max_length,
+        "source_length": source_length,
+        "beam_width": beam,
+        "length_penalty": length_penalty,
+        "platforms": [platform.strip() for platform in platforms.split(",")],
+        "weights_beside": weights_beside,
+        "train_step": _train_step(found) if train_step else None,
+    }
+    with output.progress.status(f"exporting {model} as {format}"):
+        if chosen:
+            choice = exporting.export_within(
+                model, out, exporting.Budget(most, max_ms, max_drop), format,
+                quantizations=names, **given,
+            )  # fmt: skip
+            _print_choice(choice, json)
+            return
         artifact = exporting.export(
-            model,
-            out,
-            format,
-            quantize,
-            part=part,
-            batch=batch,
-            verify=verify,
-            tolerance=tolerance,
-            max_drop=max_drop,
-            overwrite=overwrite,
-            timeout=timeout,
-            max_length=max_length,
-            source_length=source_length,
-            beam_width=beam,
-            length_penalty=length_penalty,
-            platforms=[platform.strip() for platform in platforms.split(",")],
-            weights_beside=weights_beside,
-            train_step=_train_step(found) if train_step else None,
-            **given,
-        )
+            model, out, format, names[0] if names else "float32",
+            verify=verify, max_drop=max_drop, **given,
+        )  # fmt: skip
     if json:
         output.emit({"path": str(artifact.path), "manifest": artifact.manifest})
         return
@@ -113,6 +132,43 @@ def export(
         _print(f"{artifact.path}", artifact.parity)
     else:
         output.out.print(f"{artifact.path}: written, not compared with the model.")
+
+
+def _bytes(text: str) -> int:
+    """Return the number of bytes that is meant, such as by 500k, 2M or 1.5MB."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)i?B?\s*", text, re.IGNORECASE)
+    if not found:
+        raise InputError(f"--max-bytes wants a number such as 500k or 2M, not {text!r}.")
+    return int(float(found[1]) * 1000 ** " kmg".index(found[2].lower() or " "))
+
+
+def _print_choice(choice: "Choice", json: bool) -> None:
+    """Print what was chosen, and among what."""
+    artifact = choice.artifact
+    if json:
+        output.emit(
+            {
+                "path": str(artifact.path),
+                "manifest": artifact.manifest,
+                "candidates": choice.candidates,
+            }
+        )
+        return
+    output.table(
+        f"{artifact.path}: {artifact.manifest.quantization}",
+        (*output.PARITY, "not chosen because"),
+        [
+            [
+                *(output.parity_row(c.report) if c.report else [c.quantization, *[""] * 5]),
+                c.refusal or _beaten(c.quantization, artifact),
+            ]
+            for c in choice.candidates
+        ],
+    )
+
+
+def _beaten(quantization: str, chosen: "Artifact") -> str:
+    return "" if quantization == chosen.manifest.quantization else "another answers better"
 
 
 def _train_step(card: "Card") -> "TrainStep":
