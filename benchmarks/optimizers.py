@@ -25,6 +25,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 import zoo
@@ -122,14 +123,19 @@ def plot(table: pd.DataFrame, path: Path) -> None:
     panels = [(y, x) for y in ("excess", "gradient_norm") for x in ("passes", "seconds")]
     for row, task in zip(rows, tasks, strict=True):
         for axes, (y, x) in zip(row, panels, strict=True):
-            for method, course in table[table["task"] == task].groupby("method", sort=False):
+            courses = table[table["task"] == task].groupby("method", sort=False)
+            for colour, (method, course) in enumerate(courses):
                 dash = "--" if method in FIRST_ORDER else "-"
-                axes.plot(course[x], course[y].clip(lower=1e-14), dash, label=method)
-            axes.set(
-                xlabel=x, ylabel=y.replace("_", " "), title=task, yscale="log", xscale="symlog"
-            )
+                axes.plot(
+                    course[x], course[y].clip(lower=1e-14), dash, label=method,
+                    color=colormaps["tab20"](colour),
+                )  # fmt: skip
+            axes.set(xlabel=x, ylabel=y.replace("_", " "), title=task, yscale="log")
+            axes.set_xscale("symlog", linthresh=1 if x == "passes" else 0.1)
+            axes.set_xlim(left=0)
             axes.grid(alpha=0.3)
-    rows[0][-1].legend(fontsize=8)
+    handles, labels = rows[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=9)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from recipes.tuning.gaussian_process import ACQUISITIONS, Surrogate
 from zoo.files import whole_file
 
-# Name -> a function on 0…1 and its minimum, found on a fine grid.
+# Name -> a function on 0…1, to be minimized.
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "two valleys": lambda x: np.sin(9 * x) + 0.6 * x,
     "narrow valley": lambda x: 0.5 * (x - 0.3) ** 2 - np.exp(-(((x - 0.75) / 0.08) ** 2)),

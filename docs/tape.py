@@ -29,8 +29,8 @@ class Number:
     __gt__ = lambda self, other: self.number > plain(other)
     __abs__ = lambda self: max(self, -self)
 
-    def __pow__(self, power: float) -> Any:
-        return elementary(lambda x: x**power, lambda x, y: power * x ** (power - 1))(self)
+    def __pow__(self, power: float) -> Any:  # a constant
+        return elementary(lambda x: x**power, lambda x, y: power and power * x ** (power - 1))(self)
 
 
 class Value(Number):

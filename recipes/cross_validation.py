@@ -24,7 +24,7 @@ from recipes.supervised import begin, data_of, learn
 from zoo.cards import Frozen
 from zoo.catalog import NAMES
 from zoo.errors import InputError
-from zoo.files import refuse_taken, whole_file
+from zoo.files import refuse_taken, refuse_unwritable, whole_file
 
 # Share of a fold's training part that chooses, where the data has no share of its own.
 _CHOOSING = 0.1
@@ -270,10 +270,11 @@ def check_place(place: Path) -> None:
     """Refuse a folder that holds anything but a cross-validation, before work is begun.
 
     Raises:
-        InputError: it does.
+        InputError: it does, or it cannot be written.
     """
     if not (place / PLAN).is_file():
         refuse_taken(place)
+    refuse_unwritable(place)
 
 
 def _continued(place: Path, plan: _Plan) -> _Plan:

@@ -43,14 +43,22 @@ class Folder(Generic[C]):
     """
 
     config_type: type[C]
+    what = "run"  # what it is called in messages
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         file = self.path / "config.json"
         try:
-            self.config = msgspec.json.decode(file.read_bytes(), type=self.config_type)
+            content = file.read_bytes()
+            self.config = msgspec.json.decode(content, type=self.config_type)
         except FileNotFoundError:
-            raise InputError(f"{self.path} is no run: it holds no config.json.") from None
+            raise InputError(f"{self.path} is no {self.what}: it holds no config.json.") from None
+        except msgspec.ValidationError as error:
+            found = msgspec.json.decode(content)
+            other = "search" if "tuner" in found else "run"
+            if other != self.what:
+                raise InputError(f"{self.path} is a {other}, and no {self.what}.") from None
+            raise InputError(f"{file} is damaged: {error}") from None
         except (OSError, msgspec.DecodeError) as error:
             raise InputError(f"{file} is damaged: {error}") from None
 

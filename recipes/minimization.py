@@ -75,7 +75,7 @@ def minimize(
     """Bring a model's mean loss over all examples to a minimum, near the weights that it has.
 
     The loss is that of inference: nothing is dropped out, and batch normalization keeps to its
-    moving statistics. Frozen weights stay.
+    moving statistics. What the model's regularizers add is in it, as in `fit`. Frozen weights stay.
 
     Args:
         model: a built model with one output; its trainable weights become those of the minimum.
@@ -125,18 +125,27 @@ def minimize(
         raise unknown(line_search, LINE_SEARCHES, "line search")
     if precision not in PRECISIONS:
         raise unknown(precision, PRECISIONS, "precision")
-    for name, value in (("iterations", iterations), ("memory", memory), ("damping", damping)):
-        if not value > 0:
-            raise InputError(f"{name} must be above 0, not {value}.")
-    for name, value in (("gradient_tolerance", gradient_tolerance), ("l2", l2)):
-        if not value >= 0:
-            raise InputError(f"{name} must not be negative, but is {value}.")
+    for name, value in (("iterations", iterations), ("memory", memory)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} is a whole number above 0, not {value!r}.")
+    if not damping > 0:
+        raise InputError(f"damping must be above 0, not {damping}.")
+    for name, number in (("gradient_tolerance", gradient_tolerance), ("l2", l2)):
+        if not number >= 0:
+            raise InputError(f"{name} must not be negative, but is {number}.")
+    if isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [callbacks]
     row = METHODS[method]
     network = model if precision == "float32" else surgery.with_precision(model, precision)
     objective = Objective(network, loss, _pair(data), l2=l2, batch_size=batch_size)
     if row.losses and objective.name not in row.losses:
         raise InputError(
             f"{method!r} takes the loss {' or '.join(row.losses)}, not {objective.name!r}."
+        )
+    if method == "natural-gradient" and objective.from_logits:
+        raise InputError(
+            "the Fisher information is told of probabilities: end the model in a softmax, and take "
+            "the loss without from_logits."
         )
     if row.dense and objective.size > _MOST_WEIGHTS:
         raise InputError(

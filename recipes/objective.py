@@ -18,6 +18,8 @@ _ROWS = 4_000_000  # numbers of an intermediate result while a Hessian is made
 class Objective:
     """A mean loss, with its derivatives by all trainable weights at once, over all examples.
 
+    What the model's own regularizers add is in it.
+
     Weights and derivatives are float64 vectors `(size,)`; between, the model computes in its own
     precision. A model keeps the weights that were asked about last.
 
@@ -57,8 +59,10 @@ class Objective:
         l2: float = 0.0,
         batch_size: int | None = None,
     ) -> None:
-        if not isinstance(model.output, keras.KerasTensor) or len(model.inputs) != 1:
-            raise InputError(f"{model.name!r} must have one input and one output.")
+        if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs) != 1:
+            raise InputError(
+                f"{model.name!r} must be built, and have one input and one output: see keras.Input."
+            )
         self.model, self.l2, self.given_loss = model, l2, loss
         self.variables = [variable.value for variable in model.trainable_variables]
         if not self.variables:
@@ -66,15 +70,22 @@ class Objective:
         self.sizes = [math.prod(variable.shape) for variable in self.variables]
         self.size = sum(self.sizes)
         self.name, self._loss = _loss(loss)
+        self.from_logits = bool(getattr(loss, "_fn_kwargs", {}).get("from_logits", False))
+        self.regularized = any(map(_regularizers, model._flatten_layers()))
         inputs, targets = data
         if not len(inputs) or len(inputs) != len(targets):
             raise InputError(f"{len(inputs)} inputs and {len(targets)} targets do not fit.")
         self.dtype = self.variables[0].dtype
         self.examples = len(inputs)
+        wanted, found = tuple(model.inputs[0].shape[1:]), np.shape(inputs)[1:]
+        if len(wanted) != len(found) or any(
+            side not in (None, given) for side, given in zip(wanted, found, strict=True)
+        ):
+            raise InputError(f"{model.name!r} takes inputs of {wanted}, and these are {found}.")
         self.inputs = tf.constant(inputs)
         self.targets = tf.constant(self._targets(np.asarray(targets)))
-        if batch_size is not None and batch_size < 1:
-            raise InputError(f"batch_size must be above 0, not {batch_size}.")
+        if batch_size is not None and not (isinstance(batch_size, int) and batch_size > 0):
+            raise InputError(f"batch_size is a whole number above 0, not {batch_size!r}.")
         self.batch_size = batch_size or self.examples
         self.passes = 0
         self._decay = l2 * np.concatenate(
@@ -156,7 +167,7 @@ class Objective:
 
     def gauss_newton(self, weights: np.ndarray) -> np.ndarray:
         """Return the Hessian of a mean squared error without the outputs' curvature."""
-        self.passes += math.prod(self.model.output_shape[1:])
+        self.passes += math.prod(self.model.outputs[0].shape[1:])
         return self._summed(self._outer, weights) / self.examples + np.diag(self._decay)
 
     fisher = gauss_newton
@@ -180,7 +191,12 @@ class Objective:
     def _total_of(self, flat: tf.Tensor, inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         for variable, part in zip(self.variables, tf.split(flat, self.sizes), strict=True):
             variable.assign(tf.reshape(part, variable.shape))
-        return tf.reduce_sum(self._loss(targets, self.model(inputs, training=False)))
+        total = tf.reduce_sum(self._loss(targets, self.model(inputs, training=False)))
+        if not self.regularized:
+            return total
+        # What the model's own layers add is of the mean loss; the parts of the data share it.
+        share = tf.cast(tf.shape(inputs)[0], total.dtype)
+        return total + share * tf.cast(tf.add_n(self.model.losses), total.dtype)
 
     def _slopes_of(self, flat: tf.Tensor, inputs: tf.Tensor, targets: tf.Tensor) -> Any:
         with tf.GradientTape() as tape:
@@ -223,7 +239,7 @@ class Objective:
         return tape.gradient(of, self.variables, unconnected_gradients="zero")
 
     def _targets(self, targets: np.ndarray) -> np.ndarray:
-        shape = tuple(self.model.output_shape[1:])
+        shape = tuple(self.model.outputs[0].shape[1:])
         classes = targets.ndim == 1 and targets.dtype.kind in "iub"
         if self.name == "sparse_categorical_crossentropy" and classes:
             return targets.astype("int32")
@@ -245,9 +261,12 @@ def _loss(loss: Any) -> tuple[str, Callable[[Any, Any], Any]]:
     try:
         found = keras.losses.get(loss)
     except ValueError:
-        raise InputError(f"Keras knows no loss {loss!r}.") from None
+        found = None
+    if found is None:
+        raise InputError(f"Keras knows no loss {loss!r}.")
     call = found.call if isinstance(found, keras.losses.Loss) else found
-    name = getattr(found, "name", getattr(found, "__name__", ""))
+    # A loss may have a name of its own: what it computes is what counts.
+    name = getattr(getattr(found, "fn", found), "__name__", "")
 
     def of_examples(targets: Any, outputs: Any) -> Any:
         values = call(targets, outputs)
@@ -258,3 +277,9 @@ def _loss(loss: Any) -> tuple[str, Callable[[Any, Any], Any]]:
 
 def _joined(parts: list[tf.Tensor]) -> tf.Tensor:
     return tf.concat([tf.reshape(part, (-1,)) for part in parts], 0)
+
+
+def _regularizers(layer: Any) -> list[Any]:
+    """Return what of a layer adds to the loss: its weights' regularizers, and its activity's."""
+    found = [getattr(weight, "regularizer", None) for weight in layer.trainable_variables]
+    return [one for one in (*found, getattr(layer, "activity_regularizer", None)) if one]

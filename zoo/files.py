@@ -72,6 +72,19 @@ def refuse_taken(path: Path, overwrite: bool = False) -> None:
         )
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Make a folder if it is not there, and refuse one that takes no file.
+
+    Raises:
+        InputError: it cannot be made, or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}.") from error
+
+
 @contextmanager
 def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `path`, moved there when the block ends well, removed if not.

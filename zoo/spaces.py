@@ -73,6 +73,8 @@ class Float:
     def __post_init__(self) -> None:
         """Refuse what is no range."""
         _check(self)
+        for end in ("low", "high"):  # whole ends, too, are those of numbers that are not whole
+            object.__setattr__(self, end, float(getattr(self, end)))
 
 
 @dataclass(frozen=True, slots=True)

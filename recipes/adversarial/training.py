@@ -96,6 +96,7 @@ def begin(
     """
     refuse_taken(Path(out))
     data = data or data_of(recipe)
+    check_batches(recipe, data)
     arguments = arguments_for(recipe, data)
     built(recipe, *arguments)  # what does not fit is refused before anything is written
     return AdversarialRun.create(out, recipe, *arguments, data), data
@@ -163,16 +164,10 @@ def data_of(recipe: AdversarialRecipe) -> Splits:
         InputError: there are none, too few, or such as the recipe cannot learn from.
     """
     data = load_pictures(recipe.data, recipe.shape or None, **recipe.data_options)
-    learned = len(data.train) + len(data.validation)
     if min(len(data.train), len(data.test)) < FEWEST:
         raise InputError(
             f"{recipe.data!r} leaves {len(data.test)} pictures to compare with, and "
             f"{len(data.train)} to learn from: add some."
-        )
-    if learned < recipe.batch_size * recipe.critic_steps:
-        raise InputError(
-            f"{recipe.data!r} has {learned} pictures to learn from, fewer than an update takes "
-            f"({recipe.batch_size} × {recipe.critic_steps}): lower batch_size."
         )
     if diversity(_some(data.train.inputs)) < _ALIKE:
         raise InputError(f"the pictures of {recipe.data!r} are all alike in this shape.")
@@ -182,6 +177,20 @@ def data_of(recipe: AdversarialRecipe) -> Splits:
     if recipe.conditional and not data.labels:
         raise InputError(f"{recipe.data!r} has no classes: a conditional recipe needs some.")
     return data
+
+
+def check_batches(recipe: AdversarialRecipe, data: Splits) -> None:
+    """Refuse a recipe that would not come to an update.
+
+    Raises:
+        InputError: an update takes more pictures than there are.
+    """
+    learned = len(data.train) + len(data.validation)
+    if learned < recipe.batch_size * recipe.critic_steps:
+        raise InputError(
+            f"{data.source!r} has {learned} pictures to learn from, fewer than an update takes "
+            f"({recipe.batch_size} × {recipe.critic_steps}): lower batch_size."
+        )
 
 
 def arguments_for(recipe: AdversarialRecipe, data: Splits) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,19 +6,28 @@ KerasTuner runs it; its Bayesian search is ours (see `recipes.tuning.gaussian_pr
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras_tuner
 import msgspec
+from filelock import FileLock, Timeout
 
 from recipes.data import Splits
-from recipes.tuning.kinds import AnyRecipe, recipe_of, trials_of
-from recipes.tuning.oracles import ORACLES, oracle
+from recipes.tuning.kinds import AnyRecipe, kind_of, recipe_of, trials_of
+from recipes.tuning.oracles import ORACLES, first_bracket, grid_size, oracle
 from recipes.tuning.search import Search
-from recipes.tuning.space import NESTED, applied, combined, drawn, hyperparameters
-from recipes.tuning.trials import Trials
+from recipes.tuning.space import (
+    NESTED,
+    applied,
+    combined,
+    drawn,
+    hyperparameters,
+    with_fields,
+)
+from recipes.tuning.trials import Trials, was_asked, write_asked
 from recipes.tuning.tuner import Outcome, Tuner
 from recipes.tuning.workers import follow_chief, is_worker, run_workers
 from zoo.errors import CheckFailed, InputError
@@ -26,12 +35,16 @@ from zoo.files import refuse_taken
 from zoo.registry import unknown
 from zoo.spaces import Parameter
 
-__all__ = ["Outcome", "Search", "is_worker", "resume_tuning", "tune"]
+__all__ = ["Outcome", "PartOfGrid", "Search", "is_worker", "resume_tuning", "tune"]
 
 _TRIED = 16  # configurations that are looked at before the first trial
 _RESERVE = 64 << 20  # bytes that a search leaves free
 
 Progress = Callable[[int, Outcome], None]
+
+
+class PartOfGrid(UserWarning):
+    """A grid search will not come to its end."""
 
 
 def tune(
@@ -59,6 +72,9 @@ def tune(
     split, and plays no test episode; the best configuration is trained anew at the end, and
     measured on them once.
 
+    Trials are compared by the figures of the weights that the recipe keeps (`Recipe.keep`), which
+    are what its model has in the end.
+
     A trial whose loss is no number is ended there ("pruned"), and one that fails is named with its
     reason; neither ends the search. After an interruption, even by SIGKILL, `resume_tuning` goes on
     from the last epoch.
@@ -69,8 +85,9 @@ def tune(
         data: `Splits` in place of what the recipe names; a resumed search must be given them again.
             An agent has none.
         out: folder of the search; see `recipes.tuning.search`.
-        tuner: "random"; "grid"; "hyperband" (https://arxiv.org/abs/1603.06560), which gives all of
-            the recipe's epochs or steps to the best alone; or "bayesian", by a Gaussian process.
+        tuner: "random"; "grid", of which a range has ten values at most; "hyperband"
+            (https://arxiv.org/abs/1603.06560), which gives all of the recipe's epochs or steps to
+            the best alone; or "bayesian", by a Gaussian process.
         max_trials: the most trials.
         executions: trainings of each configuration, with seeds one after another; means count.
         objective: "val_loss", or where there is one "val_accuracy", which is the default then. Of
@@ -96,6 +113,9 @@ def tune(
             all of it before the first trial.
         CheckFailed: not one trial came to a figure.
 
+    Warns:
+        PartOfGrid: a grid has more configurations than there will be trials.
+
     Example:
         >>> import tempfile
         >>> from recipes import Recipe, tune
@@ -109,7 +129,10 @@ def tune(
     path = Path(out)
     refuse_taken(path)
     recipe = recipe_of(recipe) if isinstance(recipe, str) else recipe
+    kind_of(recipe)
     _check_counts(tuner, max_trials=max_trials, executions=executions, workers=workers)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed is a whole number of 0 or more, not {seed!r}.")
     recipe, settled = _fixed(recipe, fixed or {})
     _check_workers(workers, data)
     trials = trials_of(recipe, data)
@@ -119,6 +142,7 @@ def tune(
     searched = combined(trials.space, space or {}, settled, recipe)
     if tuner == "hyperband" and trials.budget in searched:
         raise InputError(f"hyperband chooses the {trials.budget} itself: they cannot be searched.")
+    _check_tuner(tuner, searched, trials.rounds, max_trials)
     kept = max_trials if tuner == "hyperband" else workers
     _check_trials(trials, searched, path, kept * executions)
     search = Search.create(
@@ -156,7 +180,7 @@ def resume_tuning(
         progress: called after each trial with the number of them and how it ended.
 
     Raises:
-        InputError: it is no search, or its data has changed.
+        InputError: it is no search, it or its data has changed, or another process is at it.
         CheckFailed: not one trial came to a figure.
 
     Example:
@@ -172,20 +196,20 @@ def resume_tuning(
     follow_chief()
     search = Search(out)
     config = search.config
-    if max_trials is not None and max_trials != config.max_trials:
-        if max_trials < config.max_trials:
-            raise InputError(
-                f"{search.path} has room for {config.max_trials} trials already: there can be more "
-                "of them, and not fewer."
-            )
-        if search.finished:
-            shutil.rmtree(search.path / "best")
-        search.extend(max_trials)
+    _check_counts(config.tuner, workers=workers)
+    if max_trials is not None and max_trials < config.max_trials:
+        raise InputError(
+            f"{search.path} has room for {config.max_trials} trials already: there can be more of "
+            "them, and not fewer."
+        )
     _check_workers(workers, data)
     trials = trials_of(search.recipe, data)
     if trials.fingerprint != config.fingerprint:
         raise InputError(f"the data is not what {search.path} was started with: it has changed.")
-    _check_counts(config.tuner, workers=workers)
+    if not is_worker():
+        search.check_whole()
+    if max_trials is not None and max_trials > config.max_trials:
+        search.extend(max_trials)
     return _run(search, trials, workers, retrain, progress)
 
 
@@ -213,23 +237,58 @@ def _run(
         config.seed,
     )
     alone = workers == 1
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        # KerasTuner prints what it sends to its workers.
-        runner = Tuner(asked, search.trials, trials, config.executions, ended if alone else _silent)
-        try:
-            if alone:
-                runner.search()
-            else:
-                run_workers(asked, workers, search.path)
-        except keras_tuner.errors.FatalError as error:
-            raise CheckFailed(f"{error}: make room, and resume {search.path}.") from error
-    if is_worker():
-        return search
-    search.report()
-    best = search.best  # also where it is not trained: that there is none is an error
-    if retrain:
-        trials.finish(best, search.path / "best", search.begun)
+    with _alone_at(search), Path(os.devnull).open("w") as nowhere:
+        with contextlib.redirect_stdout(nowhere):  # KerasTuner prints what it sends to its workers
+            told = ended if alone else _silent
+            runner = Tuner(asked, search.trials, trials, config.executions, told)
+            try:
+                if alone:
+                    runner.search()
+                else:
+                    run_workers(asked, workers, search.path)
+            except keras_tuner.errors.FatalError as error:
+                raise CheckFailed(f"{error}: make room, and resume {search.path}.") from error
+        if is_worker():
+            return search
+        search.report()
+        best = search.best  # also where it is not trained: that there is none is an error
+        if retrain:
+            _retrain(search, trials, best)
     return search
+
+
+@contextlib.contextmanager
+def _alone_at(search: Search) -> Iterator[None]:
+    """Hold a search for this process and its workers; two would undo each other's trials.
+
+    Raises:
+        InputError: another process is at it.
+    """
+    if is_worker():
+        yield
+        return
+    lock = FileLock(search.path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"another process is at {search.path}: wait for it, or end it.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _retrain(search: Search, trials: Trials[Any, Any], best: AnyRecipe) -> None:
+    """Train the best configuration anew, unless that was done; until then an earlier one stays."""
+    place, before = search.path / "best", search.path / "best-before"
+    if not was_asked(place, best):
+        if search.begun and search.run.finished:
+            shutil.rmtree(before, ignore_errors=True)
+            place.rename(before)
+        shutil.rmtree(place, ignore_errors=True)
+        write_asked(place, best)
+    trials.finish(best, place, search.begun)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def _silent(number: str, outcome: Outcome) -> None:
@@ -250,10 +309,7 @@ def _fixed(recipe: AnyRecipe, fixed: Mapping[str, Any]) -> tuple[AnyRecipe, set[
     for name in changes:
         if name not in known:
             raise unknown(name, known, "field of a recipe")
-    try:
-        return msgspec.structs.replace(recipe, **changes), names
-    except TypeError as error:
-        raise InputError(str(error)) from None
+    return with_fields(recipe, changes), names
 
 
 def _check_workers(workers: int, data: Splits | None) -> None:
@@ -267,6 +323,31 @@ def _check_counts(tuner: str, **counts: int) -> None:
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InputError(f"{name} is a whole number of 1 or more, not {count!r}.")
+
+
+def _check_tuner(tuner: str, space: Mapping[str, Parameter], rounds: int, max_trials: int) -> None:
+    """Refuse what would not come to what its name promises.
+
+    Raises:
+        InputError: Hyperband would end within its first bracket.
+
+    Warns:
+        PartOfGrid: a grid has more configurations than there will be trials.
+    """
+    if tuner == "hyperband" and max_trials < (least := first_bracket(rounds)):
+        raise InputError(
+            f"hyperband gives all of {rounds} epochs (of an agent: parts of its steps) to one of "
+            f"{least} trials: allow so many, not {max_trials}, or shorten the training, or take "
+            "another tuner."
+        )
+    if tuner == "grid" and max_trials < (size := grid_size(hyperparameters(space))):
+        warnings.warn(
+            f"the grid has {size:,} configurations (of a range, ten values at most), and there "
+            f"will be {max_trials} trials: those of its beginning, in which little but the last "
+            "parameters varies. Name fewer values (space), or set parameters.",
+            PartOfGrid,
+            stacklevel=3,
+        )
 
 
 def _check_trials(

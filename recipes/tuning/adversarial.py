@@ -17,6 +17,7 @@ from recipes.adversarial.training import (
     arguments_for,
     begin,
     built,
+    check_batches,
     data_of,
     learn,
     train_adversarial,
@@ -93,6 +94,7 @@ class AdversarialTrials(Trials[AdversarialRecipe, AdversarialRun]):
 
     def bytes(self, recipe: AdversarialRecipe) -> int:
         """Return the room that the weights of both networks take."""
+        check_batches(recipe, self.data)
         networks = built(recipe, *arguments_for(recipe, self.data))
         count = sum(network.count_params() for network in networks)
         keras.utils.clear_session()

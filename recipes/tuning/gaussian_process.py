@@ -5,11 +5,11 @@ https://arxiv.org/abs/1206.2944. Appendix C of the book.
 
 KerasTuner's own `BayesianOptimization` may propose the same configuration again and again
 (keras-team/keras-tuner#608), and ends with an error where its kernel matrix is not positive
-definite (#658). Here a configuration that was tried is never proposed, the matrix gets as much
-jitter as it needs, and a search whose process cannot be fitted goes on at random. Deviations from
-the paper: candidates are drawn and compared, which serves whole numbers, choices and conditions
-alike, where the paper follows gradients; and the hyperparameters of the kernel are those of the
-largest likelihood.
+definite (#658). Here no configuration is proposed that lies within a thousandth of one that was
+tried, the matrix gets as much jitter as it needs, and a search whose process cannot be fitted goes
+on at random. Deviations from the paper: candidates are drawn and compared, which serves whole
+numbers, choices and conditions alike, where the paper follows gradients; and the hyperparameters of
+the kernel are those of the largest likelihood.
 """
 
 import warnings
@@ -31,6 +31,7 @@ _NOISE = (1e-6, 0.5)  # of standardized scores
 _JITTERS = (1e-8, 1e-6, 1e-4, 1e-2, 1.0)
 _DRAWN, _NEAR, _BEST = 1024, 64, 5  # candidates: from everywhere, and around the best so far
 _STEP = 0.15
+_SAME = 1e-3  # of each parameter's range: what lies nearer to a configuration is that one again
 COMPLETED, FAILED = TrialStatus.COMPLETED, TrialStatus.FAILED
 _BOUND = 2.6  # deviations below the mean
 
@@ -47,8 +48,9 @@ def expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -
 
 
 def probability_of_improvement(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
-    """Return how probably each score falls below the best, by a hundredth of a deviation."""
-    return stats.norm.cdf((best - 0.01 - mean) / deviation)
+    """Return how probably each score falls below the best, by a hundredth of the means' spread."""
+    margin = 0.01 * float(np.std(mean))  # or the surest, and no better, would be the best
+    return stats.norm.cdf((best - margin - mean) / deviation)
 
 
 def confidence_bound(mean: np.ndarray, deviation: np.ndarray, best: float) -> np.ndarray:
@@ -207,13 +209,16 @@ class GaussianProcessOracle(keras_tuner.Oracle):
 
     def _fresh(self, positions: Any) -> list[dict[str, Any]]:
         """Return the configurations at some positions that were not tried yet, each once."""
-        found: dict[str, dict[str, Any]] = {}
-        for position in positions:
-            values = decoded(self.hyperparameters, position)
-            key = self._compute_values_hash(values)
-            if key not in self._tried_so_far:
-                found.setdefault(key, values)
-        return list(found.values())
+        drawn = [decoded(self.hyperparameters, position) for position in positions]
+        each = {str(sorted(values.items())): values for values in drawn}
+        drawn = list(each.values())
+        tried = [trial.hyperparameters.values for trial in self.trials.values()]
+        if not tried:
+            return drawn
+        features = self._features(tried + drawn)
+        known, found = features[: len(tried)], features[len(tried) :]
+        apart = np.abs(found[:, None] - known).max(axis=-1).min(axis=1)
+        return [values for values, far in zip(drawn, apart >= _SAME, strict=True) if far]
 
     def _around(
         self, values: dict[str, Any], count: int, random: np.random.Generator
@@ -226,6 +231,8 @@ class GaussianProcessOracle(keras_tuner.Oracle):
         steps = here + random.normal(scale=_STEP, size=(count, len(space)))
         drawn = random.random((count, len(space)))
         ordered = np.array([_ordered(p) for p in space])
+        steps = np.abs(steps)  # what leaves a range comes back into it: its ends draw nothing
+        steps = np.where(steps > 1, np.maximum(0, 2 - steps), steps)
         return np.clip(np.where(moved, np.where(ordered, steps, drawn), here), 0, 1 - 1e-9)
 
     def _features(self, configurations: Sequence[dict[str, Any]]) -> np.ndarray:

@@ -38,6 +38,31 @@ class Durable:
         own.trials = dict(sorted(own.trials.items()))
 
 
+def first_bracket(epochs: int) -> int:
+    """Return the trials of Hyperband's first bracket, at whose end one has had all epochs."""
+    oracle = keras_tuner.oracles.HyperbandOracle(max_epochs=epochs)
+    bracket = oracle._get_num_brackets() - 1
+    return sum(
+        oracle._get_size(bracket, number) for number in range(oracle._get_num_rounds(bracket))
+    )
+
+
+def grid_size(space: keras_tuner.HyperParameters) -> int:
+    """Return the number of configurations of a grid; a range counts as its ten values, or fewer."""
+
+    def count(place: int, values: dict[str, Any]) -> int:
+        if place == len(space.space):
+            return 1
+        this = space.space[place]
+        if not all(condition.is_active(values) for condition in this.conditions):
+            return count(place + 1, values)
+        if not any(c.name == this.name for other in space.space for c in other.conditions):
+            return len(list(this.values)) * count(place + 1, values)
+        return sum(count(place + 1, values | {this.name: value}) for value in this.values)
+
+    return count(0, {})
+
+
 class _Random(Durable, keras_tuner.oracles.RandomSearchOracle):
     pass
 

@@ -10,6 +10,7 @@
 | `best/` | its run, trained anew and measured on the test split |
 """
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from recipes.folder import Folder, command, commit, versions, write_json
 from recipes.tuning.kinds import KINDS, AnyRecipe, kind_of
 from recipes.tuning.report import plot_coordinates, plot_progress, ranked, write_table
 from recipes.tuning.space import applied, parameter, said
+from recipes.tuning.trials import was_asked
 from recipes.tuning.tuner import Outcome, outcomes
 from zoo.cards import Frozen
 from zoo.errors import CheckFailed, InputError
-from zoo.files import refuse_taken
+from zoo.files import refuse_taken, sha256_of, whole_file
 from zoo.spaces import Parameter
+
+_HASH = ".config.sha256"
 
 
 class SearchConfig(Frozen, frozen=True):
@@ -76,6 +80,7 @@ class Search(Folder[SearchConfig]):
     """
 
     config_type = SearchConfig
+    what = "search"
 
     @classmethod
     def create(
@@ -97,8 +102,32 @@ class Search(Folder[SearchConfig]):
             **facts,
         )
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / "config.json", config)
-        return cls(path)
+        search = cls.__new__(cls)
+        search.path, search.config = path, config
+        search._write_config()
+        return search
+
+    def _write_config(self) -> None:
+        write_json(self.path / "config.json", self.config)
+        with whole_file(self.path / _HASH) as temporary:
+            temporary.write_text(sha256_of(self.path / "config.json"))
+
+    def check_whole(self) -> None:
+        """Refuse a search that could not go on as it was begun.
+
+        Raises:
+            InputError: names the file that was changed or is missing.
+        """
+        cure = f"restore it, or begin another search; the trials of {self.path} can still be read."
+        config = self.path / "config.json"
+        if sha256_of(config) != (self.path / _HASH).read_text():
+            raise InputError(f"{config} was changed since the search began: {cure}")
+        if not (self.path / "trials.csv").is_file() and not self.trials.is_dir():
+            return  # ended before its first trial
+        for name in ("oracle.json", "tuner0.json"):
+            _read(self.trials / name, cure)
+        for number in _read(self.trials / "oracle.json", cure).get("start_order", []):
+            _read(self.trials / f"trial_{number}" / "trial.json", cure)
 
     @cached_property
     def recipe(self) -> AnyRecipe:
@@ -153,13 +182,16 @@ class Search(Folder[SearchConfig]):
 
     @property
     def finished(self) -> bool:
-        """Whether the best configuration has been trained anew."""
-        return self.begun and self.run.finished
+        """Whether the best configuration has been trained anew, and is the best still."""
+        place = self.path / "best"
+        return bool(
+            self.begun and self.ranked and was_asked(place, self.best) and self.run.finished
+        )
 
     def extend(self, max_trials: int) -> None:
         """Make room for more trials."""
         self.config = msgspec.structs.replace(self.config, max_trials=max_trials)
-        write_json(self.path / "config.json", self.config)
+        self._write_config()
 
     @property
     def run(self) -> Folder[Any]:
@@ -183,3 +215,13 @@ class Search(Folder[SearchConfig]):
             plot_coordinates(ended, self.space, objective, direction, picture)
             best = {k: v for k, v in msgspec.to_builtins(self.best).items() if k != "reference"}
             write_json(self.path / "best.json", best)
+
+
+def _read(path: Path, cure: str) -> dict[str, Any]:
+    """Return one of KerasTuner's files."""
+    try:
+        return dict(json.loads(path.read_bytes()))  # Python's own reads infinity, too
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: {cure}") from None
+    except (OSError, ValueError, TypeError):
+        raise InputError(f"{path} is damaged: {cure}") from None

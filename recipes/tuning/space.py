@@ -45,6 +45,11 @@ _REFUSED = {
     "examples", "fine_tuning", "generator", "goal", "judge", "model", "quantize", "reference",
     "score_examples", "seed", "shape", "test_episodes",
 }  # fmt: skip
+# Arguments of builders that follow from the data, or name the model.
+_GIVEN = {
+    "actions", "classes", "include_top", "input_shape", "name", "observation", "output_shape",
+    "source_vocabulary_size", "target_vocabulary_size", "vocabulary_size",
+}  # fmt: skip
 _DECADE = 10.0  # a recipe's own learning rate is searched so far up and down
 _RANGE = re.compile(r"(?P<low>[^:,*]+):(?P<high>[^:,*]+)(:(?P<scale>[a-z]+))?")
 
@@ -72,6 +77,11 @@ def combined(
         InputError: a name, a range or a condition is wrong; the nearest right name is given.
     """
     wanted = {_place(name, recipe): parameter(name, value) for name, value in given.items()}
+    known = {*expanded({**own, **wanted})}
+    for name, this in wanted.items():
+        if not isinstance(this, Widths) and this.when and this.when.parent not in known:
+            parent = _place(this.when.parent, recipe)
+            wanted[name] = replace(this, when=Condition(parent, this.when.values))
     settled = {name for name in own if name in fixed or name.split(".")[0] in fixed}
     for name in wanted:
         if name in fixed:
@@ -116,6 +126,8 @@ def parameter(name: str, value: Any) -> Parameter | Widths:
         if isinstance(value, str):
             return _parsed(value)
         if isinstance(value, tuple):
+            if len(value) not in (2, 3):
+                raise InputError(f"a range has two ends, and may have a scale: {value!r} is none.")
             return _ranged(*value)
         if isinstance(value, Sequence):
             return Choice(tuple(value))
@@ -197,7 +209,7 @@ def _place(name: str, recipe: Any) -> str:
     """
     fields = {field.name for field in msgspec.structs.fields(type(recipe))}
     first, _, rest = name.partition(".")
-    if name in _REFUSED or (first in NESTED and not rest):
+    if name in _REFUSED or (first in NESTED and not rest) or (rest or name) in _GIVEN:
         raise InputError(f"{name!r} is nothing that a search can vary.")
     if first == "augment" and isinstance(getattr(recipe, first, None), dict):
         known = [f"augment.{key}" for key in AUGMENTATIONS]
@@ -213,7 +225,7 @@ def _place(name: str, recipe: Any) -> str:
             continue
         row = registry.architecture(getattr(recipe, field))
         names = inspect.signature(registry.builder(row)).parameters
-        places += [f"{nested}.{argument}" for argument in names if argument != "name"]
+        places += [f"{nested}.{argument}" for argument in names if argument not in _GIVEN]
         found += [f"{nested}.{name}"] if name in names and name not in fields else []
     if len(found) > 1:
         raise InputError(f"{name!r} could be {' or '.join(found)}: say which.")
@@ -305,7 +317,20 @@ def applied(recipe: Any, values: Mapping[str, Value]) -> Any:
         _put(recipe, changes, name, [numbers[key] for key in sorted(numbers)])
     if "augment" in changes:  # a strength of nothing is no augmentation
         changes["augment"] = {k: v for k, v in changes["augment"].items() if v}
-    return msgspec.structs.replace(recipe, **changes)
+    return with_fields(recipe, changes)
+
+
+def with_fields(recipe: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a recipe with some fields changed.
+
+    Raises:
+        InputError: a field cannot have such a value.
+    """
+    fields = msgspec.structs.asdict(recipe) | dict(changes)
+    try:
+        return msgspec.convert(msgspec.to_builtins(fields), type(recipe))
+    except (msgspec.ValidationError, TypeError) as error:
+        raise InputError(str(error)) from None
 
 
 def _put(recipe: Any, changes: dict[str, Any], name: str, value: Any) -> None:

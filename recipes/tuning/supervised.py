@@ -13,8 +13,9 @@ from recipes.recipe import Recipe
 from recipes.run import Run
 from recipes.supervised import begin, data_of, learn, own_data, train
 from recipes.tuning.space import ARGUMENTS, around
-from recipes.tuning.trials import Figures, Trials, best_of
+from recipes.tuning.trials import Figures, Trials
 from zoo.catalog import NAMES
+from zoo.errors import InputError
 from zoo.spaces import Choice, Condition, Float, Int, Parameter, Space, Widths, search_space
 
 # Of every recipe that learns from examples; the learning rate is searched around its own.
@@ -102,6 +103,9 @@ class SupervisedTrials(Trials[Recipe, Run]):
     def _learned(self, run: Run, until: int | None) -> Figures:
         learn(run, own_data(run, self.data), [keras.callbacks.TerminateOnNaN()], until)
         state = run.read_state()
-        history = state.history if state else []
-        best = best_of(history, self.objectives)
-        return Figures(best, len(history), round(state.seconds, 2) if state else 0.0)
+        if state is None or not state.history:
+            raise InputError("the recipe has no epoch: there is nothing to compare.")
+        # What counts is the model that the recipe leaves, whichever epoch it keeps.
+        kept = next(row for row in state.history if row["epoch"] == state.kept_epoch)
+        figures = {name: float(kept[name]) for name in self.objectives}
+        return Figures(figures, len(state.history), round(state.seconds, 2))

@@ -2,7 +2,6 @@
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -11,7 +10,6 @@ import msgspec
 
 from recipes.folder import Folder, write_json
 from zoo.cards import Frozen
-from zoo.errors import InputError
 from zoo.spaces import Parameter, Widths
 
 _FIGURES = "figures.json"
@@ -25,7 +23,7 @@ class Figures(msgspec.Struct):
     """How a training came out.
 
     Attributes:
-        best: name of a validation figure -> its best of all epochs.
+        best: name of a validation figure -> that of the weights that are kept.
         epochs: number of epochs that it had; of an agent, of evaluations.
         seconds: time spent in them.
     """
@@ -122,27 +120,31 @@ class Trials(ABC, Generic[R, F]):
             shutil.rmtree(passing, ignore_errors=True)
             shutil.copytree(before, passing, ignore=shutil.ignore_patterns(_FIGURES))
             passing.rename(folder)
-        if (folder / _CONFIG).is_file():
-            run = self.run_type(folder)
-            if run.config.recipe == recipe:
-                return run
+            write_asked(folder, recipe)
+        if (folder / _CONFIG).is_file() and was_asked(folder, recipe):
+            return self.run_type(folder)
         shutil.rmtree(folder, ignore_errors=True)  # cut off, or of another search
-        return self._begin(recipe, folder)
+        run = self._begin(recipe, folder)
+        write_asked(folder, recipe)
+        return run
 
 
-def best_of(history: list[dict[str, float]], objectives: Mapping[str, str]) -> dict[str, float]:
-    """Return the best of each figure in a history of epochs.
+def write_asked(folder: Path, recipe: Frozen) -> None:
+    """Note beside a run which recipe was asked for: its own has further facts of its data."""
+    write_json(_asked(folder), recipe)
 
-    Raises:
-        InputError: there was no epoch.
-    """
-    if not history:
-        raise InputError("the recipe has no epoch: there is nothing to compare.")
-    better = {"min": min, "max": max}
-    return {
-        name: float(better[direction](row[name] for row in history))
-        for name, direction in objectives.items()
-    }
+
+def was_asked(folder: Path, recipe: Frozen) -> bool:
+    """Return whether a run was begun by exactly this recipe."""
+    try:
+        found = msgspec.json.decode(_asked(folder).read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return False
+    return found == msgspec.json.decode(msgspec.json.encode(recipe))
+
+
+def _asked(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.json")
 
 
 def forget(folder: Path) -> None:

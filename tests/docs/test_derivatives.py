@@ -310,3 +310,10 @@ def test_the_tape_counts_what_is_used_twice_and_what_is_not_used() -> None:
     assert dual.grad(lambda x: 2.0, [3.0]) == [0.0]
     assert dual.hvp(lambda x, y: x * x * y, [3.0, 5.0], [1.0, 0.0]) == [10.0, 6.0]
     assert dual.jvp(lambda x: 2 / x, [4.0], [1.0]) == (0.5, -0.125)
+
+
+def test_powers_have_their_derivatives_at_zero() -> None:
+    assert dual.grad(lambda x: x**0, [0.0]) == [0.0]
+    assert dual.grad(lambda x: (1 - x) ** 1, [1.0]) == [-1.0]
+    assert dual.hvp(lambda x: x**1, [0.0], [1.0]) == [0.0]
+    assert dual.hvp(lambda x: x**2, [0.0], [1.0]) == [2.0]

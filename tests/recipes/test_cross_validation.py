@@ -171,6 +171,13 @@ def test_a_folder_of_something_else_is_left_alone(iris: Splits, tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_work(iris: Splits) -> None:
+    from recipes.cross_validation import check_place
+
+    with pytest.raises(InputError, match="/proc/folds cannot be written"):
+        check_place(Path("/proc/folds"))
+
+
 def test_too_many_folds_name_the_smallest_class(iris: Splits) -> None:
     few = iris.train.take(np.flatnonzero((iris.train.targets < 2) | (np.arange(104) % 9 == 0)))
     count = len(set(contents(few.take(np.flatnonzero(few.targets == 2)))))

@@ -244,9 +244,14 @@ def test_frozen_weights_stay(diabetes: Pair) -> None:
         ({"line_search": "wolf"}, "wolfe"),
         ({"precision": "float16"}, "float32"),
         ({"loss": "categorical_crosentropy"}, "knows no loss"),
-        ({"iterations": 0}, "iterations must be above 0"),
+        ({"iterations": 0}, "iterations is a whole number above 0"),
+        ({"iterations": 2.5}, "iterations is a whole number above 0"),
+        ({"memory": 2.5}, "memory is a whole number above 0"),
+        ({"batch_size": 2.5}, "batch_size is a whole number above 0"),
+        ({"loss": None}, "knows no loss None"),
+        ({"data": (np.ones((3, 29)), np.ones(3))}, r"takes inputs of \(30,\)"),
         ({"l2": -1.0}, "l2 must not be negative"),
-        ({"batch_size": 0}, "batch_size must be above 0"),
+        ({"batch_size": 0}, "batch_size is a whole number above 0"),
         ({"method": "levenberg-marquardt"}, "takes the loss mean_squared_error"),
         ({"data": (np.ones((3, 30)), np.ones(2))}, "3 inputs and 2 targets"),
         ({"data": (np.ones((3, 30)), np.array([0, 1, 2]))}, "classes must be 0 to 1"),
@@ -259,6 +264,51 @@ def test_what_cannot_be_minimized_is_refused(
     given = {"loss": "categorical_crossentropy", "data": cancer} | options
     with pytest.raises(InputError, match=words):
         minimize(logistic(), given.pop("loss"), given.pop("data"), **given)
+
+
+def test_the_fisher_information_is_of_probabilities(cancer: Pair) -> None:
+    model = keras.Sequential([keras.Input((30,)), keras.layers.Dense(2)])
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    with pytest.raises(InputError, match="end the model in a softmax"):
+        minimize(model, loss, cancer, method="natural-gradient")
+
+
+def test_a_models_own_regularizers_are_in_the_loss(diabetes: Pair) -> None:
+    def regularized() -> keras.Model:
+        keras.utils.set_random_seed(0)
+        penalty = keras.regularizers.L2(L2 / 2)
+        inputs = keras.Input((10,))
+        return keras.Model(inputs, keras.layers.Dense(1, kernel_regularizer=penalty)(inputs))
+
+    own, plain = regularized(), linear()
+    history = minimize(own, "mse", diabetes, method="newton", precision="float64", batch_size=50)
+    minimize(plain, "mse", diabetes, method="newton", precision="float64", l2=L2)
+    np.testing.assert_allclose(weights_of(own), weights_of(plain), atol=1e-6)
+    own.compile(loss="mse")
+    measured = own.evaluate(*diabetes, verbose=0, batch_size=len(diabetes[0]))
+    assert history.history["loss"][-1] == pytest.approx(measured, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_sequential_model_is_taken_and_one_callback_will_do(
+    precision: str, diabetes: Pair
+) -> None:
+    model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1)])
+    seen: list[int] = []
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    loss = keras.losses.MeanSquaredError(name="mine")
+    history = minimize(
+        model, loss, diabetes, method="levenberg-marquardt", callbacks=note, precision=precision
+    )
+    assert seen == history.epoch
+    reference = linear()
+    minimize(reference, "mse", diabetes, method="newton", precision="float64")
+    np.testing.assert_allclose(weights_of(model), weights_of(reference), atol=1e-3)
+
+
+def test_a_model_that_is_not_built_is_refused(diabetes: Pair) -> None:
+    with pytest.raises(InputError, match="must be built"):
+        minimize(keras.Sequential([keras.layers.Dense(1)]), "mse", diabetes)
 
 
 def test_a_matrix_of_too_many_weights_is_refused() -> None:

@@ -1,5 +1,6 @@
 """`zoo tune`: which settings of a recipe and of its architecture do best."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,9 +31,13 @@ def tune(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the search; default runs/NAME-search.")
     ] = None,
-    tuner: Annotated[str, typer.Option(help="random, grid, hyperband or bayesian.")] = "bayesian",
+    tuner: Annotated[
+        str | None, typer.Option(help="random, grid, hyperband or bayesian (default).")
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="The most trials; default 20.")] = None,
-    executions: Annotated[int, typer.Option(help="Trainings of each configuration.")] = 1,
+    executions: Annotated[
+        int | None, typer.Option(help="Trainings of each configuration; default 1.")
+    ] = None,
     objective: Annotated[
         str,
         typer.Option(
@@ -75,7 +80,11 @@ def tune(
     wanted = _wanted(space)
     if resume:
         changes = fields | given | wanted | ({"name": name} if name else {})
-        changes |= {k: v for k, v in (("data", data), ("env", env)) if v}
+        own = {
+            "data": data, "env": env, "tuner": tuner, "executions": executions,
+            "objective": objective, "finetune": finetune,
+        }  # fmt: skip
+        changes |= {name: value for name, value in own.items() if value}
         if changes:
             raise InputError(
                 "a search is resumed with what it was started with: leave out "
@@ -104,14 +113,15 @@ def tune(
         recipe: AnyRecipe = learning.recipe_named(name, data, fields, given, finetune)
     else:
         recipe = learning.recipe_for(name, data, env, fields, given)
-    with learning.resumable(place, "tune"):
+    with learning.resumable(place, "tune"), warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: output.progress.print(f"{message}")
         search = recipes.tune(
             recipe,
             None if workers > 1 else _data(recipe),
             out=place,
-            tuner=tuner,
+            tuner=tuner or "bayesian",
             max_trials=20 if trials is None else trials,
-            executions=executions,
+            executions=1 if executions is None else executions,
             objective=objective,
             space=wanted,
             fixed=fields,

@@ -176,7 +176,8 @@ def test_what_is_of_both_networks_must_be_said_of_which(squares: Splits, tmp_pat
         ({"space": {"augment.crop": (0, 4)}}, "no parameter"),
         ({"objective": "val_distanc"}, "did you mean 'val_distance'"),
         ({"fixed": {"discriminator_arguments": {"width": 1.5}}}, "can be trained"),
-        ({"fixed": {"gradient_penalty": 10.0}}, "normalizes by batch"),
+        ({"fixed": {"gradient_penalty": 10.0, "batch_size": 16}}, "normalizes by batch"),
+        ({"fixed": {"batch_size": 65}}, "64 pictures to learn from, fewer than an update takes"),
     ],
 )
 def test_what_no_generator_can_be_searched_for(

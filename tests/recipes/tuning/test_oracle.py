@@ -234,10 +234,30 @@ def test_the_acquisitions_are_those_of_the_book() -> None:
     draws = mean + deviation * random.normal(size=(400_000, 3))
     gain = np.maximum(best - draws, 0).mean(axis=0)
     np.testing.assert_allclose(expected_improvement(mean, deviation, best), gain, rtol=0.02)
-    share = (draws < best - 0.01).mean(axis=0)
+    share = (draws < best - 0.01 * mean.std()).mean(axis=0)
     found = probability_of_improvement(mean, deviation, best)
     np.testing.assert_allclose(found, share, atol=0.005)
     assert ACQUISITIONS["ucb"](mean, deviation, best).argmax() == 2
+
+
+@pytest.mark.parametrize("acquisition", sorted(ACQUISITIONS))
+def test_what_promises_most_does_not_hang_on_the_units(acquisition: str) -> None:
+    mean, deviation = np.array([0.011, 0.0098, 0.012]), np.array([1e-3, 1e-4, 5e-3])
+    small = ACQUISITIONS[acquisition](mean, deviation, 0.01)
+    large = ACQUISITIONS[acquisition](1e3 * mean, 1e3 * deviation, 10.0)
+    assert small.argsort().tolist() == large.argsort().tolist()
+
+
+def test_the_end_of_a_range_is_proposed_once(tmp_path: Path) -> None:
+    space = keras_tuner.HyperParameters()
+    space.Float("rate", 1e-4, 1.0, sampling="log")
+    found = search(ours(space), lambda values: -np.log(values["rate"]), 16, tmp_path)
+    rates = np.log10([values["rate"] for values in found])
+    assert (
+        np.abs(np.subtract.outer(rates, rates))[np.triu_indices(16, 1)].min() >= 4 * 9.99e-4
+    )  # of four decades
+    assert rates.max() > -0.05
+    assert (rates > -0.05).sum() < 5
 
 
 def test_the_surrogate_knows_what_it_has_seen_and_doubts_the_rest() -> None:

@@ -123,6 +123,10 @@ def test_a_space_is_said_in_python() -> None:
         ({"warmup": "0.0:0.1 if schedule=cosin"}, "which schedule never is"),
         ({"warmup": "0.0:0.1 if schedule"}, "a condition is written"),
         ({"warmup": "0.0:0.1 if learning_rate=0.1"}, "no choice of single values"),
+        ({"name": "a,b"}, "nothing that a search can vary"),
+        ({"classes": "3,4"}, "nothing that a search can vary"),
+        ({"arguments.input_shape": "3,4"}, "nothing that a search can vary"),
+        ({"learning_rate": (0.1,)}, "a range has two ends"),
         ({"epochs": "1,2 if batch_size=32", "batch_size": "32,64 if epochs=1"}, "in a circle"),
     ],
     ids=str,
@@ -131,6 +135,21 @@ def test_a_wrong_space_is_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError) as refusal:
         space_of(**given)
     assert words in str(refusal.value)
+
+
+def test_whole_ends_do_not_make_a_range_of_whole_numbers() -> None:
+    assert said(Float(0, 1)) == "0.0:1.0"
+    assert parameter("x", said(Float(0, 1))) == Float(0.0, 1.0)
+
+
+def test_a_condition_may_name_an_argument_alone() -> None:
+    space = space_of(dropout="0.1:0.5 if batch_norm=true")
+    assert space["arguments.dropout"].when == Condition("arguments.batch_norm", (True,))
+
+
+def test_a_value_of_a_wrong_type_is_refused() -> None:
+    with pytest.raises(InputError, match=r"Expected `int`, got `float` - at `\$.batch_size`"):
+        applied(DIGITS, {"batch_size": 16.5})
 
 
 def test_what_depends_comes_behind_and_is_left_out() -> None:

@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
 from recipes import Recipe, Run, Search, Splits, load_data, resume_tuning, train, tune
 from recipes.data import Examples
-from recipes.tuning import Outcome
+from recipes.tuning import Outcome, PartOfGrid
 from zoo.errors import CheckFailed, InputError
 
 Make = Callable[..., Recipe]
@@ -179,6 +180,7 @@ def test_no_trial_ever_sees_the_test_split(
     assert not search.finished
 
 
+@pytest.mark.filterwarnings("ignore::recipes.tuning.PartOfGrid")
 @pytest.mark.parametrize("tuner", ["random", "grid"])
 def test_a_search_goes_on_after_its_last_trial(
     tuner: str, brief: Make, iris: Splits, tmp_path: Path
@@ -216,8 +218,138 @@ def test_hyperband_gives_all_epochs_to_few_and_goes_on_from_earlier_ones(
     straight = train(recipe, tmp_path / "straight", data=iris)
     state = straight.read_state()
     assert state is not None
-    best = min(row["val_loss"] for row in state.history[:3])
-    assert promoted.figures["val_loss"] == pytest.approx(best, rel=1e-6)
+    kept = max(state.history[:3], key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    assert promoted.figures["val_loss"] == pytest.approx(kept["val_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_what_is_ranked_is_what_the_model_has(
+    keep: str, brief: Make, iris: Splits, tmp_path: Path
+) -> None:
+    """The lowest loss of all epochs is not that of the epoch whose weights are kept."""
+    search = tune(
+        brief(keep=keep, epochs=6), iris, out=tmp_path / "s", max_trials=2, objective="val_loss",
+        **NARROW,
+    )  # fmt: skip
+    figures = search.outcomes[search.ranked[0]].figures
+    measured = search.run.metrics["validation"]
+    assert measured["accuracy"] == pytest.approx(figures["val_accuracy"], abs=1e-6)
+    assert measured["cross_entropy"] == pytest.approx(figures["val_loss"], rel=1e-4)
+
+
+def test_an_earlier_best_stays_until_a_better_one_is_trained(
+    brief: Make, iris: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "s"
+    search = tune(brief(), iris, out=place, tuner="random", max_trials=1, **NARROW)
+    before = search.run.metrics
+    with pytest.raises(InputError, match="workers is a whole number"):
+        resume_tuning(place, iris, max_trials=6, workers=0)
+    with pytest.raises(InputError, match="has changed"):
+        resume_tuning(place, replace(iris, train=iris.train.take(np.arange(9))), max_trials=6)
+    assert Search(place).run.metrics == before
+    assert Search(place).config.max_trials == 1
+
+    class Ended(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            raise KeyboardInterrupt
+
+    import recipes.tuning.supervised
+
+    def interrupted(recipe: Recipe, folder: Path, **options: Any) -> Run:
+        return train(recipe, folder, **options, callbacks=[Ended()])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes.tuning.supervised, "train", interrupted)
+        resume_tuning(place, iris, max_trials=6, retrain=False)
+        assert Search(place).ranked[0] != "0"  # a better one was found
+        with pytest.raises(KeyboardInterrupt):
+            resume_tuning(place, iris)
+    assert Run(place / "best-before").metrics == before
+    more = resume_tuning(place, iris, max_trials=12)
+    assert more.run.config.recipe == more.best
+    assert more.run.finished
+    assert not (place / "best-before").exists()
+
+
+def test_two_processes_do_not_share_a_search(found: Found, iris: Splits) -> None:
+    from filelock import FileLock
+
+    with (
+        FileLock(found.search.path / ".lock"),
+        pytest.raises(InputError, match="another process is at"),
+    ):
+        resume_tuning(found.search.path, iris)
+
+
+def _without(*names: str) -> Callable[[Path], None]:
+    def remove(place: Path) -> None:
+        for name in names:
+            path = place / "trials" / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return remove
+
+
+def _cut(name: str) -> Callable[[Path], None]:
+    def cut(place: Path) -> None:
+        path = place / "trials" / name
+        path.write_bytes(path.read_bytes()[:40])
+
+    return cut
+
+
+def _edited(old: str, new: str) -> Callable[[Path], None]:
+    def edit(place: Path) -> None:
+        path = place / "config.json"
+        path.write_text(path.read_text().replace(old, new))
+
+    return edit
+
+
+DAMAGE = {
+    "a trial": (_without("trial_1"), "trial.json is missing"),
+    "the oracle": (_without("oracle.json"), "oracle.json is missing"),
+    "the tuner": (_without("tuner0.json"), "tuner0.json is missing"),
+    "all trials": (_without("."), "oracle.json is missing"),
+    "a cut trial": (_cut("trial_1/trial.json"), "trial.json is damaged"),
+    "a cut oracle": (_cut("oracle.json"), "oracle.json is damaged"),
+    "another objective": (_edited('"val_accuracy"', '"val_loss"'), "config.json was changed"),
+    "another count": (_edited('"executions": 2', '"executions": 0'), "config.json was changed"),
+}
+
+
+@pytest.mark.parametrize(("damage", "words"), DAMAGE.values(), ids=list(DAMAGE))
+def test_a_search_that_was_changed_is_not_gone_on_with(
+    damage: Callable[[Path], None], words: str, found: Found, iris: Splits, tmp_path: Path
+) -> None:
+    place = tmp_path / "copy"
+    shutil.copytree(found.search.path, place)
+    damage(place)
+    with pytest.raises(InputError, match=words):
+        resume_tuning(place, iris, max_trials=20)
+
+
+def test_a_run_is_no_search_and_the_other_way_round(found: Found) -> None:
+    with pytest.raises(InputError, match="best is a run, and no search"):
+        Search(found.search.path / "best")
+    with pytest.raises(InputError, match="is a search, and no run"):
+        Run(found.search.path)
+
+
+def test_a_grid_that_will_not_end_and_too_few_trials_are_told(
+    brief: Make, iris: Splits, tmp_path: Path
+) -> None:
+    with pytest.warns(PartOfGrid, match="the grid has 20 configurations"):
+        tune(
+            brief(), iris, out=tmp_path / "grid", tuner="grid", max_trials=1, retrain=False,
+            space={"learning_rate": (1e-3, 1e-1, "log"), "optimizer": ["sgd", "adam"]},
+            fixed=NARROW["fixed"] | {"arguments": {"hidden": [8], "activation": "relu",
+                                                   "batch_norm": False, "dropout": 0.0}},
+        )  # fmt: skip
+    with pytest.raises(InputError, match="one of 40 trials: allow so many, not 20"):
+        tune(brief(epochs=27), iris, out=tmp_path / "s", tuner="hyperband")
+    assert not (tmp_path / "s").exists()
 
 
 def replace_recipe(recipe: Recipe, values: dict[str, Any]) -> Recipe:
@@ -426,7 +558,7 @@ def test_another_searchs_place_and_other_data_are_refused(
     fewer = replace(iris, train=iris.train.take(np.arange(20)))
     with pytest.raises(InputError, match="has changed"):
         resume_tuning(found.search.path, fewer)
-    with pytest.raises(InputError, match="is no run"):
+    with pytest.raises(InputError, match="is no search"):
         resume_tuning(tmp_path)
 
 
