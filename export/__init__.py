@@ -4,6 +4,7 @@ Importing this package imports neither Keras nor TensorFlow, so that the process
 file needs neither.
 """
 
+from export.benchmarking import Measured, benchmark
 from export.choosing import Budget, Choice, export_within
 from export.exporting import Artifact, export
 from export.parity import check, verify
@@ -13,7 +14,9 @@ __all__ = [
     "Artifact",
     "Budget",
     "Choice",
+    "Measured",
     "ParityReport",
+    "benchmark",
     "check",
     "export",
     "export_within",

@@ -140,13 +140,18 @@ def format_of(name: str, quantization: str = "float32") -> Format:
     return row
 
 
+def missing_packages(row: Format) -> list[str]:
+    """Return the packages that a format needs, and that are not there."""
+    return [name for name in row.packages if importlib.util.find_spec(name) is None]
+
+
 def check_installed(row: Format) -> None:
     """Refuse a format whose packages are not there.
 
     Raises:
         InputError: names the extra to install.
     """
-    missing = [name for name in row.packages if importlib.util.find_spec(name) is None]
+    missing = missing_packages(row)
     if missing:
         raise InputError(
             f"the format {row.name} needs {', '.join(missing)}: install deepzoo[{row.extra}]."

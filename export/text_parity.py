@@ -15,7 +15,7 @@ model's own answers, or the text. What is read is brought to NFC, as an artifact
 
 import os
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +95,24 @@ def verify(
         references = None if targets is None else targets[:MOST].tolist()
         return _translation(pair, [_composed(text) for text in texts[:MOST]], references)
     return _language_model(pair, _composed("".join(texts)))
+
+
+def numbers_of(
+    network: "keras.Model", tokenizers: Mapping[str, Tokenizer], texts: list[str]
+) -> dict[str, np.ndarray]:
+    """Return texts as the numbers that each input of a model takes, such as to time it on.
+
+    A translation is told the texts themselves, by the tokenizer of its answers.
+    """
+    if "target" in tokenizers:
+        told = [[START, *row] for row in tokenizers["target"].encode(texts)]
+        return {"source": read(tokenizers["source"], texts, "source"), "target": padded(told)}
+    if any(len(text) > 1 for text in texts):
+        longest = min((t.shape[1] or _WINDOW for t in network.inputs), default=_WINDOW)
+        return {"ids": read(tokenizers["ids"], texts, "ids", longest)}
+    (row,) = tokenizers["ids"].encode(["".join(texts[: 64 * _WINDOW])])  # one long text's letters
+    count = max(1, len(row) // _WINDOW)
+    return {"ids": padded([row[n * _WINDOW : (n + 1) * _WINDOW] for n in range(count)], _WINDOW)}
 
 
 def check_tokenizers(folder: Path, manifest: Manifest, name: str | os.PathLike[str]) -> None:

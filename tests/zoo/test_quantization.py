@@ -7,12 +7,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from architectures import build, raw
 from keras import layers
 
 import zoo
 from zoo.errors import InputError
-from zoo.layers import FakeQuantize, rounded
-from zoo.quantization import calibrate, kernels, quantization_aware
+from zoo.folding import folded
+from zoo.layers import ROUNDED, FakeQuantize, RoundedKernel, rounded
+from zoo.quantization import calibrate, kernels, quantization_aware, rounding, settled
 
 
 def adapted(*values: float) -> FakeQuantize:
@@ -133,3 +135,107 @@ def test_a_subclassed_model_is_refused() -> None:
 
     with pytest.raises(InputError, match="functional API"):
         quantization_aware(Own())
+
+
+class TestRounding:
+    """Whole models that compute as a converter's int8 file does."""
+
+    @pytest.mark.parametrize(
+        "name", ["lenet5", "resnet20", "mobilenet_v2_half", "autoencoder_deep"]
+    )
+    def test_normalizations_are_folded_and_kernels_round(self, name: str) -> None:
+        model = build(name)
+        result = rounding(model)
+        kinds = {type(layer) for layer in result.layers}
+        assert not any(issubclass(kind, layers.BatchNormalization) for kind in kinds)
+        with_kernels = [layer for layer in result.layers if isinstance(layer, RoundedKernel)]
+        assert len(with_kernels) == len(kernels(model))
+        inputs = raw(model, 32)
+        calibrate(result, inputs)
+        exact, found = (x.predict(inputs, verbose=0).ravel() for x in (model, result))
+        assert np.corrcoef(exact, found)[0, 1] > 0.9
+        assert np.abs(exact - found).max() > 0
+
+    def test_folding_alone_changes_nothing(self) -> None:
+        model = build("mobilenet_v2_half")
+        random = np.random.default_rng(0)
+        for layer in model.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                width = layer.moving_mean.shape
+                layer.moving_mean.assign(random.normal(size=width))
+                layer.moving_variance.assign(random.uniform(0.5, 2, width))
+        inputs = raw(model, 4)
+        result = folded(model, every=True)
+        assert not any(isinstance(x, layers.BatchNormalization) for x in result.layers)
+        np.testing.assert_allclose(
+            result.predict(inputs, verbose=0), model.predict(inputs, verbose=0), atol=1e-4
+        )
+
+    @pytest.mark.parametrize("kind", sorted(ROUNDED, key=lambda kind: kind.__name__))
+    def test_a_layer_computes_with_its_rounded_kernel_and_learns_the_other(self, kind: Any) -> None:
+        plain = kind(3, name="plain") if kind is layers.Dense else (
+            kind(3, depth_multiplier=2) if kind is layers.DepthwiseConv2D
+            else kind(4, 3, strides=2, padding="same", activation="relu")
+        )  # fmt: skip
+        shape = (2, 5) if kind is layers.Dense else (2, 6, 6, 5)
+        x = tf.constant(np.random.default_rng(1).normal(size=shape).astype("float32"))
+        plain(x)
+        layer = ROUNDED[kind].from_config(plain.get_config())
+        layer(x)
+        layer.set_weights(plain.get_weights())
+        expected = kind.from_config(plain.get_config())
+        expected(x)
+        expected.set_weights(plain.get_weights())
+        expected.kernel.assign(rounded(plain.kernel, layer.axes))
+        np.testing.assert_allclose(layer(x), expected(x), atol=1e-5)
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(layer(x) ** 2)
+        with tf.GradientTape() as reference:
+            other = tf.reduce_sum(expected(x) ** 2)
+        np.testing.assert_allclose(
+            tape.gradient(total, layer.kernel.value),
+            reference.gradient(other, expected.kernel.value),
+            rtol=1e-3, atol=1e-3,
+        )  # fmt: skip
+
+    def test_branches_and_other_activations_are_rounded_where_int8_rounds(self) -> None:
+        inputs = keras.Input((8, 8, 3), name="image")
+        x = layers.Conv2D(4, 3, padding="same", activation="gelu", name="one")(inputs)
+        y = layers.Conv2D(4, 1, name="two")(x)
+        y = layers.BatchNormalization(name="norm")(y)
+        z = layers.Concatenate(name="both")([layers.Add(name="sum")([x, y]), x])
+        z = layers.GlobalAveragePooling2D(name="mean")(layers.MaxPooling2D(name="pool")(z))
+        model = keras.Model(inputs, layers.Dense(2, activation="softmax", name="predictions")(z))
+        names = [layer.name for layer in rounding(model).layers]
+        assert [name for name in names if name.endswith("_int8")] == [
+            "image_int8", "one_int8", "one_gelu_int8", "two_int8", "sum_int8", "both_int8",
+            "mean_int8", "predictions_int8",
+        ]  # fmt: skip
+        assert names[-1] == "predictions_softmax"
+
+    def test_kernels_are_settled_in_plain_layers(self) -> None:
+        model = rounding(build("lenet5"))
+        inputs = raw(model, 8)
+        calibrate(model, inputs)
+        result = settled(model)
+        assert not any(isinstance(layer, RoundedKernel) for layer in result.layers)
+        np.testing.assert_allclose(
+            result.predict(inputs, verbose=0), model.predict(inputs, verbose=0), atol=1e-5
+        )
+        plain = build("lenet5")
+        assert settled(plain) is plain
+
+    def test_it_is_saved_and_loaded(self, tmp_path: Path) -> None:
+        model = rounding(build("resnet20"))
+        calibrate(model, raw(model, 8))
+        model.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras")
+        inputs = raw(model, 4)
+        np.testing.assert_array_equal(
+            again.predict(inputs, verbose=0), model.predict(inputs, verbose=0)
+        )
+
+    def test_a_model_without_a_kernel_is_refused(self) -> None:
+        inputs = keras.Input((3,))
+        with pytest.raises(InputError, match="no layer with a kernel"):
+            rounding(keras.Model(inputs, layers.ReLU()(inputs)))

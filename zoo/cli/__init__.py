@@ -12,6 +12,7 @@ from types import FrameType
 import typer
 
 from zoo.cli import (
+    benchmarking,
     control,
     evaluating,
     explaining,
@@ -51,6 +52,7 @@ for command in (
     tuning.tune,
     shipping.export,
     shipping.verify,
+    benchmarking.benchmark,
     reproducing.reproduce,
     quickstart.quickstart,
 ):

@@ -226,6 +226,7 @@ def parity_of(
         (part, row.name, quantization)
         for part in ("", *(PARTS if card.task == "reconstruction" else ()))
         for row in ROWS
+        if not row.extra  # `zoo benchmark` has the others
         for quantization in (row.of_texts if tokenizers else row.quantizations)
     ]
     with tempfile.TemporaryDirectory() as scratch:

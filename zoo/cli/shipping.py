@@ -97,8 +97,8 @@ def export(
 
     given: dict[str, Any] = {}
     calibrated = chosen or quantize == "int8"
-    if (verify or calibrated) and (data or not _keeps_samples(model)):
-        given = _samples(model, found, data, options.data_options(target, task, drop, text=text))
+    if (verify or calibrated) and (data or not keeps_samples(model)):
+        given = samples_of(model, found, data, options.data_options(target, task, drop, text=text))
     given |= {
         "part": part,
         "batch": batch,
@@ -227,7 +227,7 @@ def verify(
         samples = None if data else kept_samples(source, found.task)
         if samples is None:
             given = options.data_options(target, task, drop, text=text)
-            samples = _samples(source, found, data, given)["samples"]
+            samples = samples_of(source, found, data, given)["samples"]
         report = exporting.verify(artifact, source, samples)
     if json:
         output.emit(report)
@@ -236,13 +236,14 @@ def verify(
     exporting.check(report, tolerance, max_drop)
 
 
-def _keeps_samples(model: str) -> bool:
+def keeps_samples(model: str) -> bool:
+    """Return whether a model comes with samples of its own."""
     from zoo.weights import model_folder
 
     return (model_folder(model) / "samples.npz").is_file()
 
 
-def _samples(model: str, card: "Card", data: str | None, given: dict[str, Any]) -> dict[str, Any]:
+def samples_of(model: str, card: "Card", data: str | None, given: dict[str, Any]) -> dict[str, Any]:
     """Return test samples and calibration inputs, from the data named or the card's own.
 
     Those of an agent are observed where it has learned.
@@ -250,11 +251,11 @@ def _samples(model: str, card: "Card", data: str | None, given: dict[str, Any]) 
     if card.task == "control":
         if data or given:
             raise InputError(f"{card.name!r} is compared on what it observes, not on data.")
-        from recipes.control.playing import samples_of
+        from recipes.control.playing import samples_of as observed
         from recipes.control.policy import greedy
         from zoo.models import load
 
-        kept, calibration = samples_of(
+        kept, calibration = observed(
             greedy(load(model)), card.dataset.source, card.recipe.get("environment_options")
         )
         return {"samples": (kept, None), "calibration": calibration}

@@ -1,0 +1,83 @@
+"""Every form of a model side by side: what is measured, and what is told where there is none."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from export import Measured, benchmark
+from export.formats import FORMATS, missing_packages
+from recipes import Run
+from zoo.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def rows(digits_run: Run) -> list[Measured]:
+    return benchmark(digits_run.path, rounds=1, seconds=0.01)
+
+
+def test_every_form_has_its_figures(rows: list[Measured], digits_run: Run) -> None:
+    forms = [("keras", "float32")] + [
+        (name, quantization)
+        for name, row in FORMATS.items() if not missing_packages(row)
+        for quantization in row.quantizations
+    ]  # fmt: skip
+    assert [(row.format, row.quantization) for row in rows] == forms
+    accuracy = digits_run.metrics["test"]["accuracy"]
+    for row in rows:
+        assert row.why_not == ""
+        assert row.bytes > 50_000
+        assert 0 < row.median[1] <= row.p95[1]
+        assert row.throughput == pytest.approx(32e3 / row.median[32])
+        assert row.load_milliseconds > row.median[1]
+        assert (row.metric, row.agreement > 0.97) == ("accuracy", True)
+        assert row.value == pytest.approx(accuracy, abs=0.02)
+    assert rows[0].value == pytest.approx(accuracy)
+
+
+def test_a_form_that_cannot_be_is_named_with_its_reason(tmp_path: Path) -> None:
+    import keras
+    import numpy as np
+
+    @keras.saving.register_keras_serializable(package="tests")
+    class Worded(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            import tensorflow as tf
+
+            return tf.strings.to_number(tf.strings.as_string(x))
+
+    inputs = keras.Input((4,), name="row")
+    model = keras.Model(inputs, Worded()(inputs))
+    samples = (np.ones((4, 4), "float32"), None)
+    found = benchmark(
+        model, formats=["saved_model", "litert"], samples=samples, rounds=1, seconds=0.01
+    )
+    by_name = {(row.format, row.quantization): row for row in found}
+    assert by_name["saved_model", "float32"].why_not == ""
+    assert "no built-in form" in by_name["litert", "float32"].why_not
+
+
+def test_what_cannot_be_measured() -> None:
+    with pytest.raises(InputError, match="did you mean 'litert'"):
+        benchmark("lenet5-mnist", formats=["lite"])
+    with pytest.raises(InputError, match="above 0"):
+        benchmark("lenet5-mnist", rounds=0)
+    with pytest.raises(InputError, match="no samples"):
+        benchmark("lenet5-mnist", formats=["litert"])
+
+
+def test_by_the_command_line(
+    digits_run: Run, answer: Callable[..., Any], complaint: Callable[..., str], tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"
+    found = answer(
+        *("benchmark", str(digits_run.path), "--formats", "litert", "--rounds", "1"),
+        *("--seconds", "0.01", "--out", str(table)),
+    )
+    assert len(found["forms"]) == len(pd.read_csv(table)) == 5
+    again = ["benchmark", str(digits_run.path), "--out", str(table)]
+    assert "exists already" in complaint(*again)
+    assert "is a CSV file" in complaint("benchmark", "lenet5-mnist", "--out", "table.txt")
+    assert "no pretrained model" in complaint("benchmark", "lenet6")

@@ -1,0 +1,73 @@
+"""An export within a budget: what is chosen, among what, and when nothing fits."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export import Budget, Choice, export_within
+from export.choosing import Candidate
+from recipes import Run
+from zoo.errors import CheckFailed, InputError
+
+
+@pytest.fixture(scope="module")
+def chosen(
+    digits_run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Choice, list[Candidate]]:
+    tried: list[Candidate] = []
+    place = tmp_path_factory.mktemp("chosen") / "small"
+    choice = export_within(digits_run.path, place, Budget(max_bytes=150_000), tried=tried.append)
+    return choice, tried
+
+
+def test_all_are_tried_and_the_best_that_fits_is_kept(chosen: Any) -> None:
+    choice, tried = chosen
+    assert list(choice.candidates) == tried
+    assert [c.quantization for c in tried] == ["float32", "float16", "dynamic", "int8"]
+    fitting = [c for c in tried if not c.refusal]
+    assert fitting
+    assert "bytes are more than 150,000" in tried[0].refusal
+    best = max(fitting, key=lambda c: (c.report.value, c.report.agreement, -c.report.bytes))
+    assert choice.artifact.manifest.quantization == best.quantization
+    assert choice.artifact.parity == best.report
+    assert (choice.artifact.path / "model.tflite").is_file()
+    others = [path for path in choice.artifact.path.parent.iterdir() if path.name != "small"]
+    assert others == []
+
+
+def test_nothing_fits(digits_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(CheckFailed, match=r"within the budget. float32: .* more than 1,000"):
+        export_within(
+            digits_run.path, tmp_path / "out", Budget(max_bytes=1_000),
+            quantizations=["float32", "dynamic"],
+        )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_call_is_no_choice(digits_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="max_bytes must be above 0"):
+        Budget(max_bytes=0)
+    with pytest.raises(InputError, match="did you mean 'dynamic'"):
+        export_within(digits_run.path, tmp_path / "o", Budget(), quantizations=["dinamic"])
+    with pytest.raises(InputError, match="there is no pretrained model"):
+        export_within("lenet6", tmp_path / "o", Budget(max_bytes=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_by_the_command_line(
+    digits_run: Run, answer: Callable[..., Any], complaint: Callable[..., str], tmp_path: Path
+) -> None:
+    place = tmp_path / "out"
+    found = answer(
+        *("export", str(digits_run.path), "--out", str(place)),
+        *("--max-bytes", "100k", "--quantize", "dynamic,int8", "--max-drop", "2"),
+    )
+    assert json.loads((place / "model.json").read_text())["quantization"] in ("dynamic", "int8")
+    assert [c["quantization"] for c in found["candidates"]] == ["dynamic", "int8"]
+    call = ["export", str(digits_run.path), "--out", str(tmp_path / "x")]
+    assert "wants a number such as 500k" in complaint(*call, "--max-bytes", "small")
+    assert "for a budget" in complaint(*call, "--quantize", "int8,dynamic")
+    assert "leave out --no-verify" in complaint(*call, "--max-ms", "3", "--no-verify")
