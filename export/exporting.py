@@ -208,6 +208,11 @@ def export(
             from export.picture_servable import add_generation
 
             add_generation(servable)
+        elif row.all_ops:
+            from export.picture_bytes import add_bytes, takes_pictures
+
+            if takes_pictures(servable):
+                add_bytes(servable)
     conversion = Conversion(
         quantization, calibration, timeout, tuple(platforms), weights_beside, train_step
     )

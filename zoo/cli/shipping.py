@@ -71,6 +71,13 @@ def export(
     weights_beside: Annotated[
         bool, typer.Option("--weights-beside", help="Of stablehlo: weights in a file of their own.")
     ] = False,
+    serving: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of saved_model: a folder that gets the next version of the model for TensorFlow "
+            "Serving, and for Triton."
+        ),
+    ] = None,
     train_step: Annotated[
         bool,
         typer.Option("--train-step", help="Of stablehlo: a step of training, too, by its recipe."),
@@ -84,6 +91,8 @@ def export(
     names = [name.strip() for name in quantize.split(",") if name.strip()]
     for name in names:
         format_of(format, name)
+    if serving and format != "saved_model":
+        raise InputError("--serving is of --format saved_model.")
     chosen = bool(max_bytes) or max_ms is not None
     if len(names) > 1 and not chosen:
         raise InputError("several quantizations are for a budget: --max-bytes or --max-ms.")
@@ -125,13 +134,43 @@ def export(
             model, out, format, names[0] if names else "float32",
             verify=verify, max_drop=max_drop, **given,
         )  # fmt: skip
+        places = _to_repositories(artifact, serving, model, given) if serving else []
     if json:
-        output.emit({"path": str(artifact.path), "manifest": artifact.manifest})
+        served = {"repositories": [str(place) for place in places]} if places else {}
+        output.emit({"path": str(artifact.path), "manifest": artifact.manifest, **served})
         return
+    for place in places:
+        output.out.print(f"{place}: to be served.")
     if artifact.parity:
         _print(f"{artifact.path}", artifact.parity)
     else:
         output.out.print(f"{artifact.path}: written, not compared with the model.")
+
+
+def _to_repositories(
+    artifact: "Artifact", folder: Path, model: str, given: dict[str, Any]
+) -> list[Path]:
+    """Add a SavedModel, and where ONNX can hold it the like of it, to a folder of repositories."""
+    import tempfile
+
+    import export as exporting
+    from export.exporting import kept_samples
+    from export.formats import FORMATS, missing_packages
+    from export.repository import add_to_repository
+
+    manifest = artifact.manifest
+    samples = given.get("samples") or kept_samples(model, manifest.task)
+    numbers = samples[0] if samples and not manifest.tokenizers else None
+    places = [add_to_repository(artifact, folder, numbers)]
+    if missing_packages(FORMATS["onnx"]):
+        output.progress.print("nothing for Triton: it takes ONNX (install deepzoo[onnx]).")
+        return places
+    with tempfile.TemporaryDirectory() as scratch:
+        own = {key: given[key] for key in ("part", "batch", "samples") if key in given}
+        other = exporting.export(
+            model, f"{scratch}/onnx", "onnx", verify=samples is not None, **own
+        )
+        return [*places, add_to_repository(other, folder)]
 
 
 def _bytes(text: str) -> int:
