@@ -99,10 +99,10 @@ def benchmark(
         >>> import numpy as np
         >>> from export import benchmark
         >>> pictures = np.random.default_rng(0).integers(0, 256, (32, 28, 28, 1), "uint8")
-        >>> rows = benchmark("lenet5-mnist", formats=["litert"], samples=(pictures, None), rounds=1,
-        ...                  seconds=0.01)
-        >>> [row.quantization for row in rows]
-        ['float32', 'float32', 'float16', 'dynamic', 'int8']
+        >>> rows = benchmark("lenet5-mnist", formats=["saved_model"], samples=(pictures, None),
+        ...                  rounds=1, seconds=0.01)
+        >>> [row.format for row in rows]
+        ['keras', 'saved_model']
     """
     import keras
 

@@ -110,6 +110,7 @@ def export_within(
         >>> pictures = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), "uint8")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     choice = export_within("lenet5-mnist", f"{folder}/small", Budget(max_bytes=150_000),
+        ...                            quantizations=["float16", "dynamic"],
         ...                            samples=(pictures, None))
         ...     choice.artifact.parity.bytes <= 150_000
         True
