@@ -8,76 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from recipes.data.splits import Examples, Splits, divide, mapped
 from zoo.errors import InputError
+from zoo.pictures import checked, fitted, opened
 from zoo.registry import natural_key
 
 SHAPE = (64, 64, 3)  # where neither the caller nor a model says another
 _IN_MEMORY = 1 << 30  # bytes; a larger set goes to a temporary file that is mapped into memory
 _GIVEN = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
-
-
-def read_image(path: str | os.PathLike[str], shape: Sequence[int]) -> np.ndarray:
-    """Read a picture of any size, mode and format.
-
-    Its orientation tag is followed, transparency is laid on white, the shorter side is scaled to
-    the wanted size, and what then juts out is cut off on both sides alike.
-
-    Args:
-        path: the file.
-        shape: `(height, width, channels)`, the channels 1 (grey) or 3 (RGB).
-
-    Returns:
-        uint8 array of `shape`.
-
-    Raises:
-        InputError: the file is missing, no picture, or damaged.
-    """
-    return _fit(_open(path), _checked(shape))
-
-
-def _open(path: str | os.PathLike[str]) -> Image.Image:
-    """Decode a picture to 8 bits, the right way up."""
-    try:
-        with Image.open(path) as file:
-            if Image.MAX_IMAGE_PIXELS and file.width * file.height > Image.MAX_IMAGE_PIXELS:
-                raise InputError(f"{path} is too large a picture: {file.width}×{file.height}.")
-            return _eight_bits(ImageOps.exif_transpose(file))
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"there is no picture at {path}.") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise InputError(f"{path} cannot be read as a picture: {error}") from None
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path} is too large a picture: {error}") from None
-
-
-def _checked(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape as a tuple, if pictures can have it."""
-    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    if len(sizes) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in sizes):
-        raise InputError(
-            "the shape of pictures is height, width and channels, such as (64, 64, 3), not "
-            f"{shape!r}."
-        )
-    if sizes[2] not in (1, 3):
-        raise InputError(f"pictures have 1 or 3 channels; a model with {sizes[2]} cannot read one.")
-    return sizes
-
-
-def _fit(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
-    """Bring a picture to a shape."""
-    height, width, channels = shape
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, dtype="uint8").reshape(shape)
 
 
 def image_folder(
@@ -99,7 +38,7 @@ def image_folder(
         InputError: fewer than two classes, a class with too few pictures to divide, or, if
             `strict`, a file that cannot be read.
     """
-    shape = _checked(SHAPE if shape is None else shape)
+    shape = checked(SHAPE if shape is None else shape)
     roots = _roots(folder)
     labels = sorted({c.name for root in roots.values() for c in _folders(root)}, key=natural_key)
     if len(labels) < 2:
@@ -182,7 +121,7 @@ def loose_pictures(
     Raises:
         InputError: fewer than two different pictures, or, if `strict`, a file that cannot be read.
     """
-    shape = _checked(SHAPE if shape is None else shape)
+    shape = checked(SHAPE if shape is None else shape)
     files = [
         path
         for path in sorted(folder.rglob("*"))
@@ -244,10 +183,10 @@ def _read_all(
 
     def read(file: Path) -> tuple[np.ndarray, bytes] | InputError:
         try:
-            picture = _open(file)
+            picture = opened(file)
             facts = f"{picture.mode} {picture.size}".encode()  # pixels alone know no width
             content = hashlib.blake2b(facts + picture.tobytes(), digest_size=16).hexdigest()
-            return _fit(picture, shape), content.encode()
+            return fitted(picture, shape), content.encode()
         except InputError as error:
             return error
 
@@ -285,16 +224,6 @@ def _enough(label: str, hashes: np.ndarray, folder: Path, skipped: list[str]) ->
             "training, validation and test need one each, so give it at least three."
             + (f" Left out: {skipped[0]}" if skipped else "")
         )
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit and floating grey pictures to 8 bits, which `convert` would clip."""
-    if image.mode.startswith(("I", "F")):
-        values = np.nan_to_num(np.asarray(image, "float32"))
-        deep = image.mode.startswith("I;16") or values.max(initial=0) > 255
-        top = 65535.0 if deep else 255.0 if values.max() > 1 else 1.0
-        return Image.fromarray(np.clip(values / top * 255, 0, 255).round().astype("uint8"))
-    return image.copy() if image.readonly else image
 
 
 def may_be_picture(file: Path) -> bool:

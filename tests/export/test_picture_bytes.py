@@ -9,8 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from recipes import Run
-from recipes.data.images import read_image
 from zoo.errors import InputError
+from zoo.pictures import read_image
 
 MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 

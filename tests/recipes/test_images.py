@@ -16,9 +16,9 @@ from PIL import Image
 from PIL.Image import Transpose
 
 from recipes import Splits, load_data
-from recipes.data.images import read_image
 from recipes.data.splits import SPLITS
 from zoo import InputError
+from zoo.pictures import read_image
 
 Pictures = Callable[..., Path]
 

@@ -22,6 +22,7 @@ from zoo.cli import (
     quickstart,
     rates,
     reproducing,
+    serving,
     shipping,
     texts,
     training,
@@ -53,6 +54,7 @@ for command in (
     shipping.export,
     shipping.verify,
     benchmarking.benchmark,
+    serving.serve,
     reproducing.reproduce,
     quickstart.quickstart,
 ):

@@ -47,9 +47,9 @@ def explain(
     if not picture.is_file():
         raise InputError(f"there is no picture at {picture}.")
     output.start_tensorflow()
-    from recipes.data.images import read_image
     from recipes.explanation import explain as look
     from zoo.models import load
+    from zoo.pictures import read_image
 
     image = read_image(picture, shape)
     with output.progress.status(f"looking into {model}"):

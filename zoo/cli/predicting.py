@@ -154,7 +154,7 @@ def _inputs(model: str, card: "Card", files: list[Path]) -> tuple[list[str], "np
     import numpy as np
 
     if len(card.input.shape) == 3:
-        from recipes.data.images import read_image
+        from zoo.pictures import read_image
 
         shape = [n or 0 for n in card.input.shape]
         return [str(file) for file in files], np.stack([read_image(f, shape) for f in files])

@@ -1,0 +1,221 @@
+"""What a request says, as arrays that a model takes; and answers, as the request's protocol has them."""
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from export.artifact import Signature, Tensor
+from export.serving.faults import BadRequest
+
+Arrays = dict[str, np.ndarray]
+
+# Numbers of a TensorProto's types, as in tensorflow/core/framework/types.proto.
+TYPES = {"float32": 1, "int32": 3, "uint8": 4, "string": 7, "int64": 9, "bool": 10}
+_NAMES = {number: name for name, number in TYPES.items()}
+_VALUES = {
+    "float32": "float_val", "int32": "int_val", "uint8": "int_val", "int64": "int64_val",
+    "bool": "bool_val", "string": "string_val",
+}  # fmt: skip
+
+
+class Body(msgspec.Struct):
+    """The body of `:predict`, by rows ("instances") or by columns ("inputs")."""
+
+    instances: list[Any] | None = None
+    inputs: Any = None
+    signature_name: str = "serving_default"
+
+
+_decode = msgspec.json.Decoder(Body).decode
+
+
+def body_of(content: bytes) -> Body:
+    """Read a body of JSON.
+
+    Raises:
+        BadRequest: it is none, or says neither `instances` nor `inputs`.
+    """
+    try:
+        body = _decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"the body is no JSON that a prediction takes: {error}") from None
+    if (body.instances is None) == (body.inputs is None):
+        raise BadRequest('the body says "instances" (a list, by examples) or "inputs" (by names).')
+    return body
+
+
+def arrays_of(body: Body, signature: Signature) -> Arrays:
+    """Return what a signature takes from a body.
+
+    Raises:
+        BadRequest: a name, a shape or a value is wrong.
+    """
+    names = [tensor.name for tensor in signature.inputs]
+    if body.instances is not None:
+        columns = _columns(body.instances, names)
+    elif isinstance(body.inputs, dict) and "b64" not in body.inputs:
+        columns = body.inputs
+    else:
+        columns = {names[0]: body.inputs} if len(names) == 1 else {}
+    _check_names(columns, names)
+    found = {t.name: array_of(columns[t.name], t) for t in signature.inputs}
+    return checked(found, signature)
+
+
+def _columns(instances: list[Any], names: list[str]) -> dict[str, Any]:
+    """Return the values of each input over all instances."""
+    if not instances:
+        raise BadRequest('"instances" is empty: there is nothing to predict.')
+    if isinstance(instances[0], dict) and "b64" not in instances[0]:
+        for instance in instances:
+            if not isinstance(instance, dict) or instance.keys() != instances[0].keys():
+                raise BadRequest("all instances must name the same inputs.")
+        return {name: [instance[name] for instance in instances] for name in instances[0]}
+    if len(names) > 1:
+        raise BadRequest(f"an instance names its inputs here: {', '.join(names)}.")
+    return {names[0]: instances}
+
+
+def _check_names(columns: dict[str, Any], names: list[str]) -> None:
+    if columns.keys() != set(names):
+        given = ", ".join(map(str, columns)) or "none"
+        raise BadRequest(f"the inputs are {', '.join(names)}, and given are {given}.")
+
+
+def array_of(value: Any, tensor: Tensor) -> np.ndarray:
+    """Return a value of JSON as a tensor.
+
+    Raises:
+        BadRequest: it is ragged, or no numbers of the tensor's type.
+    """
+    if tensor.dtype == "string":
+        return _strings(value, tensor)
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        raise BadRequest(f"{tensor.name} is ragged: its rows are of different lengths.") from None
+    return typed(found, tensor)
+
+
+def typed(found: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """Return numbers in a tensor's type, if nothing is lost.
+
+    Raises:
+        BadRequest: they are none, or do not fit the type.
+    """
+    wanted = np.dtype(tensor.dtype)
+    if found.dtype == wanted:
+        return found
+    if found.dtype.kind not in "biuf" or (wanted.kind == "b") != (found.dtype.kind == "b"):
+        raise BadRequest(f"{tensor.name} takes numbers of the type {tensor.dtype}.")
+    if wanted.kind in "iu":
+        limits = np.iinfo(wanted)
+        whole = found.dtype.kind in "iu" or bool((found == np.floor(found)).all())
+        if not whole or (found.size and (found.min() < limits.min or found.max() > limits.max)):
+            raise BadRequest(
+                f"{tensor.name} takes whole numbers from {limits.min} to {limits.max}."
+            )
+    elif not np.isfinite(found).all():
+        raise BadRequest(f"{tensor.name} holds what is infinite or not a number.")
+    return found.astype(wanted)
+
+
+def _strings(value: Any, tensor: Tensor) -> np.ndarray:
+    def one(item: Any) -> bytes:
+        if isinstance(item, str):
+            return item.encode()
+        if isinstance(item, dict) and item.keys() == {"b64"} and isinstance(item["b64"], str):
+            try:
+                return base64.b64decode(item["b64"], validate=True)
+            except (binascii.Error, ValueError):
+                raise BadRequest(f"{tensor.name}: b64 is no base64.") from None
+        raise BadRequest(f'{tensor.name} takes strings, or {{"b64": …}} for bytes.')
+
+    values = value if isinstance(value, list) else [value]
+    result = np.empty(len(values), object)
+    result[:] = [one(item) for item in values]
+    return result
+
+
+def checked(arrays: Arrays, signature: Signature) -> Arrays:
+    """Return arrays whose shapes are those of a signature.
+
+    Raises:
+        BadRequest: one has another shape, or there are different numbers of examples.
+    """
+    for tensor in signature.inputs:
+        shape, wanted = arrays[tensor.name].shape, tensor.shape
+        fits = len(shape) == len(wanted) and all(
+            side in (None, given) for side, given in zip(wanted[1:], shape[1:], strict=True)
+        )
+        if not fits:
+            sides = ", ".join("any" if n is None else str(n) for n in [None, *wanted[1:]])
+            raise BadRequest(f"{tensor.name} has the shape {list(shape)}; it takes [{sides}].")
+    counts = {len(x) for x in arrays.values()}
+    if len(counts) != 1 or 0 in counts:
+        raise BadRequest("all inputs must hold the same number of examples, one at least.")
+    return arrays
+
+
+def response_of(outputs: Arrays, body: Body) -> bytes:
+    """Return the answer to a body, by rows or by columns as it asked."""
+    columns = {name: _plain(x) for name, x in outputs.items()}
+    if body.instances is None:
+        only = next(iter(columns.values())) if len(columns) == 1 else columns
+        return msgspec.json.encode({"outputs": only})
+    if len(columns) == 1:
+        return msgspec.json.encode({"predictions": next(iter(columns.values()))})
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return msgspec.json.encode({"predictions": rows})
+
+
+def _plain(values: np.ndarray) -> list[Any]:
+    """Return an array as JSON has it."""
+    if values.dtype.kind in "OS":
+        return [x.decode() if isinstance(x, bytes) else x for x in values.tolist()]
+    return values.tolist()
+
+
+def from_proto(proto: Any, tensor: Tensor) -> np.ndarray:
+    """Return a `TensorProto` as an array.
+
+    Raises:
+        BadRequest: its type is not the tensor's, or it does not hold as much as its shape says.
+    """
+    name = _NAMES.get(proto.dtype, "")
+    if name != tensor.dtype:
+        raise BadRequest(f"{tensor.name} takes the type {tensor.dtype}, not {name or proto.dtype}.")
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if any(side < 0 for side in shape):
+        raise BadRequest(f"{tensor.name} has a shape that is not known: {shape}.")
+    count = int(np.prod(shape, dtype="int64"))
+    if name == "string":
+        values = np.empty(len(proto.string_val), object)
+        values[:] = list(proto.string_val)
+    elif proto.tensor_content:
+        kind = np.dtype(name)
+        if len(proto.tensor_content) != count * kind.itemsize:
+            raise BadRequest(f"{tensor.name} holds another number of bytes than {shape} has.")
+        values = np.frombuffer(proto.tensor_content, kind)
+    else:
+        values = np.array(getattr(proto, _VALUES[name]), name)
+        if len(values) == 1:  # stands for all
+            values = np.repeat(values, count)
+    if values.size != count:
+        raise BadRequest(f"{tensor.name} holds {values.size} values, and {shape} has {count}.")
+    return values.reshape(shape)
+
+
+def to_proto(values: np.ndarray, proto: Any) -> None:
+    """Write an array into a `TensorProto`."""
+    name = "string" if values.dtype.kind in "OSU" else values.dtype.name
+    proto.dtype = TYPES[name]
+    for side in values.shape:
+        proto.tensor_shape.dim.add().size = side
+    if name == "string":
+        proto.string_val.extend(x if isinstance(x, bytes) else str(x).encode() for x in values.flat)
+    else:
+        proto.tensor_content = np.ascontiguousarray(values).tobytes()

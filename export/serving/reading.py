@@ -1,0 +1,112 @@
+"""Signatures that a server adds to an artifact: pictures as files, and texts as they are written.
+
+| signature | takes | asks |
+|---|---|---|
+| `serve_bytes` | `image_bytes`, JPEG, PNG and so on | `serving_default` |
+| `texts` | `texts` | `serving_default` of a classifier |
+| `translate` | `source` | `greedy` |
+| `write` | `prompt`, `temperature`, `seed` | `generate` |
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export.artifact import SIGNATURE, Manifest, Signature, Tensor
+from export.serving.batching import Arrays
+from export.serving.faults import BadRequest
+
+
+@dataclass(frozen=True)
+class Way:
+    """A signature of the server's own.
+
+    Attributes:
+        signature: what it takes and gives.
+        asks: the artifact's signature behind it.
+        read: what was given -> what that takes.
+        write: what that gave -> what is given back.
+    """
+
+    signature: Signature
+    asks: str
+    read: Callable[[Arrays], Arrays]
+    write: Callable[[Arrays], Arrays]
+
+
+def further_signatures(folder: Path, manifest: Manifest) -> dict[str, Way]:
+    """Return the signatures that a server adds."""
+    inputs = manifest.inputs
+    if manifest.tokenizers:
+        return _of_texts(folder, manifest)
+    picture = len(inputs) == 1 and inputs[0].dtype == "uint8" and len(inputs[0].shape) == 4
+    if not picture or None in inputs[0].shape[1:] or "serve_bytes" in manifest.signatures:
+        return {}
+    [tensor] = inputs
+    given = Tensor(name="image_bytes", shape=[None], dtype="string")
+    signature = Signature(inputs=[given], outputs=manifest.outputs)
+    return {"serve_bytes": Way(signature, SIGNATURE, _pictures(tensor), _same)}
+
+
+def _same(arrays: Arrays) -> Arrays:
+    return arrays
+
+
+def _pictures(tensor: Tensor) -> Callable[[Arrays], Arrays]:
+    from zoo.errors import InputError
+    from zoo.pictures import read_image
+
+    shape = [side or 0 for side in tensor.shape[1:]]
+
+    def read(arrays: Arrays) -> Arrays:
+        try:
+            found = [read_image(io.BytesIO(content), shape) for content in arrays["image_bytes"]]
+        except InputError as error:
+            raise BadRequest(str(error)) from None
+        return {tensor.name: np.stack(found)}
+
+    return read
+
+
+def _of_texts(folder: Path, manifest: Manifest) -> dict[str, Way]:
+    from zoo.models import read_tokenizers
+
+    tokenizers = read_tokenizers(folder, manifest.tokenizers)
+    strings = lambda name: Tensor(name=name, shape=[None], dtype="string")  # noqa: E731
+    if manifest.task == "classification" and "texts" not in manifest.signatures:
+        signature = Signature(inputs=[strings("texts")], outputs=manifest.outputs)
+        read = _numbers(tokenizers["ids"], "texts", "ids", manifest.inputs[0])
+        return {"texts": Way(signature, SIGNATURE, read, _same)}
+    if manifest.task == "translation" and "greedy" in manifest.signatures:
+        own = manifest.signature("greedy")
+        if own.inputs[0].dtype == "string":
+            return {}
+        signature = Signature(inputs=[strings("source")], outputs=[strings("text")])
+        read = _numbers(tokenizers["source"], "source", "source", own.inputs[0])
+        target = tokenizers["target"]
+
+        def write(arrays: Arrays) -> Arrays:
+            return {"text": np.array(target.decode(arrays["answers"]), object)}
+
+        return {"translate": Way(signature, "greedy", read, write)}
+    return {}
+
+
+def _numbers(
+    tokenizer: object, given: str, name: str, tensor: Tensor
+) -> Callable[[Arrays], Arrays]:
+    from zoo.texts import read as numbers
+
+    length = tensor.shape[1]
+
+    def read(arrays: Arrays) -> Arrays:
+        try:
+            texts = [content.decode() for content in arrays[given]]
+        except UnicodeDecodeError:
+            raise BadRequest(f"{given} must be UTF-8.") from None
+        return {name: numbers(tokenizer, texts, name, length, length)}
+
+    return read

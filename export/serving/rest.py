@@ -1,0 +1,190 @@
+"""TensorFlow Serving's REST, and the server's own pages.
+
+| call | answer |
+|---|---|
+| `POST /v1/models/NAME[/versions/N]:predict` | predictions |
+| `GET /v1/models/NAME[/versions/N]` | which versions there are, and how they are |
+| `GET /v1/models/NAME[/versions/N]/metadata` | what they take and give |
+| `GET /v1/models` | all models, for the page |
+| `GET /metrics`, `/healthz`, `/readyz`, `/` | Prometheus, health, a page to try the models |
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from export.serving import codec
+from export.serving.faults import BadRequest, Fault, TooLarge, TooSlow
+from export.serving.metrics import CONTENT_TYPE
+from export.serving.models import Model, Version, described
+
+if TYPE_CHECKING:
+    from export.serving.server import Server
+
+Handler = Callable[[Request], Awaitable[Response]]
+_BODY_SECONDS = 15.0  # that a client has to send a body
+
+
+def application(server: "Server") -> Starlette:
+    """Return the application of a server."""
+    rest = _Rest(server)
+    both = ("/v1/models/{name}", "/v1/models/{name}/versions/{number:int}")
+    routes = [
+        *(Route(f"{path}:predict", rest.predict, methods=["POST"]) for path in both),
+        *(Route(f"{path}/metadata", rest.guarded(rest.metadata)) for path in both),
+        *(Route(path, rest.guarded(rest.status)) for path in both),
+        Route("/v1/models", rest.guarded(rest.every)),
+        Route("/metrics", rest.metrics),
+        Route("/healthz", rest.alive),
+        Route("/readyz", rest.ready),
+        Route("/", rest.page),
+    ]
+    return Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown})
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    return _json({"error": f"there is no {request.method} {request.url.path} here."}, status)
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    encoded = content if isinstance(content, bytes) else msgspec.json.encode(content)
+    return Response(encoded, status, media_type="application/json")
+
+
+class _Rest:
+    """The answers."""
+
+    def __init__(self, server: "Server") -> None:
+        self.server = server
+
+    def guarded(self, handler: Callable[[Request], Any]) -> Handler:
+        """Return a handler that turns refusals into answers."""
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return _json(handler(request))
+            except Fault as fault:
+                return _json({"error": str(fault)}, fault.status)
+
+        return guarded
+
+    def _asked(self, request: Request) -> tuple[Model, Version]:
+        model = self.server.model(request.path_params["name"])
+        return model, model.version(request.path_params.get("number"))
+
+    async def predict(self, request: Request) -> Response:
+        """Answer a prediction."""
+        name, started = request.path_params["name"], time.perf_counter()
+        try:
+            response = _json(await self._predicted(request))
+        except Fault as fault:
+            response = _json({"error": str(fault)}, fault.status)
+        except ClientDisconnect:
+            response = _json({"error": "the client is gone."}, 499)
+        self.server.noted(name, "rest", str(response.status_code), time.perf_counter() - started)
+        return response
+
+    async def _predicted(self, request: Request) -> bytes:
+        _, version = self._asked(request)
+        body = codec.body_of(await self._content(request))
+        signature = version.signature(body.signature_name)
+        arrays = codec.arrays_of(body, signature)
+        seconds = self.server.settings.seconds
+        outputs = await version.answer(body.signature_name, arrays, seconds)
+        return codec.response_of(outputs, body)
+
+    async def _content(self, request: Request) -> bytes:
+        """Return a body, if it is not too large, and comes in time."""
+        most = self.server.settings.max_bytes
+        said = request.headers.get("content-length", "0")
+        if not said.isdecimal():
+            raise BadRequest("Content-Length is no number.")
+        if int(said) > most:
+            raise TooLarge(f"the body has {int(said):,} bytes; the server takes {most:,}.")
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                content = bytearray()
+                async for chunk in request.stream():
+                    content += chunk
+                    if len(content) > most:
+                        raise TooLarge(f"the body is larger than {most:,} bytes.")
+                return bytes(content)
+        except TimeoutError:
+            raise TooSlow(f"the body did not come within {_BODY_SECONDS:g} s.") from None
+
+    def status(self, request: Request) -> dict[str, Any]:
+        """Return the state of a model's versions."""
+        model = self.server.model(request.path_params["name"])
+        number = request.path_params.get("number")
+        if number is not None:
+            model.version(number)
+        states = [
+            {
+                "version": str(version),
+                "state": state,
+                "status": {"error_code": code, "error_message": message},
+            }
+            for version, state, code, message in self.server.states(model)
+            if number is None or version == number
+        ]
+        return {"model_version_status": states}
+
+    def metadata(self, request: Request) -> dict[str, Any]:
+        """Return what a model takes and gives."""
+        model, version = self._asked(request)
+        return {
+            "model_spec": {
+                "name": model.name, "signature_name": "", "version": str(version.number),
+            },
+            "metadata": {"signature_def": {"signature_def": described(version)}},
+        }  # fmt: skip
+
+    def every(self, request: Request) -> dict[str, Any]:
+        """Return all models that can answer, with what a page needs to know of them."""
+        found = []
+        for model in self.server.models.values():
+            if model.versions:
+                version = model.version()
+                found.append(
+                    {
+                        "name": model.name,
+                        "version": version.number,
+                        "task": version.manifest.task,
+                        "labels": version.manifest.labels,
+                        "inputs": version.manifest.inputs,
+                        "signatures": [*version.signatures, *version.further],
+                    }
+                )
+        return {"models": found}
+
+    async def metrics(self, request: Request) -> Response:
+        """Return what Prometheus reads."""
+        return Response(self.server.measured(), media_type=CONTENT_TYPE)
+
+    async def alive(self, request: Request) -> Response:
+        """Say that the server runs."""
+        return Response("ok\n", media_type="text/plain")
+
+    async def ready(self, request: Request) -> Response:
+        """Say whether every model can answer."""
+        missing = [m.name for m in self.server.models.values() if not m.versions]
+        if missing or self.server.ending:
+            return Response(f"not ready: {', '.join(missing)}\n", 503, media_type="text/plain")
+        return Response("ready\n", media_type="text/plain")
+
+    async def page(self, request: Request) -> Response:
+        """Return the page on which each model can be tried."""
+        content = (files("export.serving") / "page.html").read_bytes()
+        policy = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' blob: data:"
+        return Response(
+            content, media_type="text/html", headers={"Content-Security-Policy": policy}
+        )

@@ -1,0 +1,120 @@
+"""TensorFlow Serving's gRPC: `PredictionService` and `ModelService`."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf import any_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from export.serving import codec
+from export.serving.faults import Fault
+from export.serving.models import Version
+
+if TYPE_CHECKING:
+    from export.serving.server import Server
+
+_STATES = {"AVAILABLE": 30, "LOADING": 20, "END": 50}  # of ModelVersionStatus
+
+
+def add_services(server: "Server", to: grpc.aio.Server) -> None:
+    """Have a gRPC server answer for a server."""
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(server), to)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(server), to)
+
+
+async def _refuse(context: Any, fault: Fault) -> None:
+    await context.abort(getattr(grpc.StatusCode, fault.code), str(fault))
+
+
+def _version(server: "Server", spec: Any) -> Version:
+    number = spec.version.value if spec.HasField("version") else None
+    return server.model(spec.name).version(number)
+
+
+class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, server: "Server") -> None:
+        self.server = server
+
+    async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802 - as the service says
+        started, code = time.perf_counter(), "OK"
+        try:
+            return await self._predicted(request, context)
+        except Fault as fault:
+            code = fault.code
+            await _refuse(context, fault)
+        finally:
+            seconds = time.perf_counter() - started
+            self.server.noted(request.model_spec.name, "grpc", code, seconds)
+
+    async def _predicted(self, request: Any, context: Any) -> Any:
+        version = _version(self.server, request.model_spec)
+        name = request.model_spec.signature_name
+        signature = version.signature(name)
+        codec._check_names(dict(request.inputs), [t.name for t in signature.inputs])
+        arrays = {t.name: codec.from_proto(request.inputs[t.name], t) for t in signature.inputs}
+        codec.checked(arrays, signature)
+        left = context.time_remaining()
+        seconds = min(self.server.settings.seconds, left if left is not None else float("inf"))
+        outputs = await version.answer(name, arrays, seconds)
+        response = predict_pb2.PredictResponse()
+        response.model_spec.name = request.model_spec.name
+        response.model_spec.version.value = version.number
+        response.model_spec.signature_name = name or "serving_default"
+        for key in request.output_filter or outputs:
+            if key in outputs:
+                codec.to_proto(outputs[key], response.outputs[key])
+        return response
+
+    async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        try:
+            version = _version(self.server, request.model_spec)
+        except Fault as fault:
+            await _refuse(context, fault)
+            return None
+        every = get_model_metadata_pb2.SignatureDefMap()
+        further = {name: way.signature for name, way in version.further.items()}
+        for name, signature in {**version.signatures, **further}.items():
+            own = every.signature_def[name]
+            own.method_name = "tensorflow/serving/predict"
+            for which, tensors in (
+                (own.inputs, signature.inputs),
+                (own.outputs, signature.outputs),
+            ):
+                for tensor in tensors:
+                    which[tensor.name].name = tensor.name
+                    which[tensor.name].dtype = codec.TYPES[tensor.dtype]
+                    for side in tensor.shape:
+                        which[tensor.name].tensor_shape.dim.add().size = (
+                            -1 if side is None else side
+                        )
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.model_spec.name = request.model_spec.name
+        response.model_spec.version.value = version.number
+        packed = any_pb2.Any()
+        packed.Pack(every)
+        response.metadata["signature_def"].CopyFrom(packed)
+        return response
+
+
+class _Models(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, server: "Server") -> None:
+        self.server = server
+
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+        try:
+            model = self.server.model(request.model_spec.name)
+        except Fault as fault:
+            await _refuse(context, fault)
+            return None
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for number, state, _, message in self.server.states(model):
+            status = response.model_version_status.add(version=number, state=_STATES[state])
+            status.status.error_message = message
+        return response

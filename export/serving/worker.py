@@ -1,0 +1,92 @@
+"""The process that holds an artifact, and answers batches: it may be killed, and another comes.
+
+python -m export.serving.worker FOLDER DESCRIPTOR THREADS
+"""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from export import artifact
+from export.formats import FORMATS, resolve
+from export.serving.wire import LENGTH, Header, packed, unpacked
+
+
+def main(folder: str, descriptor: str, threads: str) -> None:
+    """Load the artifact, and answer until the connection ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when it is over
+    os.environ["ZOO_THREADS"] = threads
+    with socket.socket(fileno=int(descriptor)) as connection:
+        try:
+            call = _loaded(Path(folder))
+        except Exception as error:
+            _send(connection, Header(error=f"{type(error).__name__}: {error}"))
+            return
+        _send(connection, Header(facts={"process": os.getpid()}))
+        while (message := _receive(connection)) is not None:
+            header, arrays = message
+            try:
+                outputs = call(arrays, header.signature)
+            except Exception as error:  # the next batch may be a better one
+                words = str(error).strip().split("\n")[0]
+                _send(connection, Header(error=words or type(error).__name__))
+            else:
+                _send(connection, Header(), outputs)
+
+
+def _loaded(folder: Path) -> Callable[[dict[str, np.ndarray], str], dict[str, np.ndarray]]:
+    """Return what answers a batch of any size."""
+    manifest = artifact.read(folder)
+    call = resolve(FORMATS[manifest.format].reader)(folder, manifest)
+    fixed = {name: manifest.signature(name).inputs[0].shape for name in manifest.signatures}
+    fixed[artifact.SIGNATURE] = manifest.inputs[0].shape
+
+    def answer(arrays: dict[str, np.ndarray], signature: str) -> dict[str, np.ndarray]:
+        size = fixed[signature][0]
+        count = len(next(iter(arrays.values())))
+        if size is None or size == count:
+            return call(arrays, signature)
+        parts = []
+        for start in range(0, count, size):
+            places = np.minimum(np.arange(start, start + size), count - 1)
+            parts.append(call({name: x[places] for name, x in arrays.items()}, signature))
+        return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+
+    return answer
+
+
+def _send(
+    connection: socket.socket, header: Header, arrays: dict[str, np.ndarray] | None = None
+) -> None:
+    for part in packed(header, arrays or {}):
+        connection.sendall(part)
+
+
+def _receive(connection: socket.socket) -> tuple[Header, dict[str, np.ndarray]] | None:
+    """Return the next message; `None` at the end."""
+    start = _exactly(connection, LENGTH.size)
+    if not start:
+        return None
+    header, numbers = LENGTH.unpack(start)
+    return unpacked(_exactly(connection, header), _exactly(connection, numbers))
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes:
+    """Return so many bytes; none if the connection ends."""
+    content = bytearray(count)
+    view, place = memoryview(content), 0
+    while place < count:
+        found = connection.recv_into(view[place:])
+        if not found:
+            return b""
+        place += found
+    return bytes(content)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

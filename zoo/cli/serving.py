@@ -1,0 +1,88 @@
+"""`zoo serve`: models over REST and gRPC."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli import output
+from zoo.errors import InputError
+
+_NEEDED = ("grpc", "prometheus_client", "starlette", "tensorflow_serving", "uvicorn")
+
+
+def serve(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="A pretrained model, the path of a run or of an artifact, or a folder with an "
+            "artifact in each numbered folder; NAME=WHAT gives it another name."
+        ),
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of REST and the page.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="Of gRPC; 0 for none.")] = 8500,
+    quantize: Annotated[
+        str, typer.Option(help="Of models that are exported here, to LiteRT.")
+    ] = "float32",
+    workers: Annotated[int, typer.Option(min=1, help="Processes of each model.")] = 1,
+    max_batch: Annotated[int, typer.Option(min=1, help="Examples answered together.")] = 64,
+    max_waiting: Annotated[
+        int, typer.Option(min=1, help="Requests of a model that wait; more are refused (429).")
+    ] = 256,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Of a request.")] = 32,
+    seconds: Annotated[float, typer.Option(help="That a request may take.")] = 30.0,
+) -> None:
+    """Serve models: TensorFlow Serving's REST and gRPC, and a page to try them."""
+    import importlib.util
+
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"a server needs {', '.join(missing)}: install deepzoo[serving].")
+    if not seconds > 0:
+        raise InputError(f"seconds must be above 0, not {seconds}.")
+    import asyncio
+    import logging
+
+    from export.serving.models import Settings
+    from export.serving.server import Server
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("zoo.serve").setLevel(logging.INFO)
+    settings = Settings(
+        workers=workers,
+        max_batch=max_batch,
+        max_waiting=max_waiting,
+        max_bytes=max_megabytes << 20,
+        seconds=seconds,
+    )
+    with tempfile.TemporaryDirectory(prefix="zoo-serve-") as scratch:
+        places = {}
+        for model in models:
+            name, _, what = model.rpartition("=")
+            name = name or Path(what).name
+            if name in places:
+                raise InputError(f"two models are called {name!r}: name one of them NAME=WHAT.")
+            places[name] = _place(what, Path(scratch) / name, quantize)
+        asyncio.run(Server(places, settings).run(host, port, grpc_port or None))
+
+
+def _place(what: str, scratch: Path, quantize: str) -> Path:
+    """Return the folder that a model is served from: as it is, or where it is exported to."""
+    from export.artifact import FILE
+
+    path = Path(what)
+    if path.is_dir():
+        versions = [p for p in path.iterdir() if p.name.isdecimal() and (p / FILE).is_file()]
+        if (path / FILE).is_file() or versions:
+            return path
+    from zoo.weights import model_folder
+
+    model_folder(what)  # a wrong name is answered at once
+    output.start_tensorflow()
+    import export as exporting
+
+    with output.progress.status(f"exporting {what}"):
+        exporting.export(what, scratch, "litert", quantize, verify=False)
+    return scratch
