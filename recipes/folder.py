@@ -55,7 +55,7 @@ class Folder(Generic[C]):
             raise InputError(f"{self.path} is no {self.what}: it holds no config.json.") from None
         except msgspec.ValidationError as error:
             found = msgspec.json.decode(content)
-            other = "search" if "tuner" in found else "run"
+            other = "search" if isinstance(found, dict) and "tuner" in found else "run"
             if other != self.what:
                 raise InputError(f"{self.path} is a {other}, and no {self.what}.") from None
             raise InputError(f"{file} is damaged: {error}") from None

@@ -73,14 +73,14 @@ def refuse_taken(path: Path, overwrite: bool = False) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Make a folder if it is not there, and refuse one that takes no file.
+    """Refuse a folder that takes no file, or that could not be made; none is made.
 
     Raises:
-        InputError: it cannot be made, or written to.
+        InputError: it, or the folder above that there is, cannot be written.
     """
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=above).close()
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror}.") from error
 
