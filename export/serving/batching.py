@@ -1,7 +1,7 @@
 """Requests that are answered together, and the workers that answer them.
 
-A worker that has nothing to do takes all that waits, up to a batch: nobody waits for others to come,
-and the more there are, the larger the batches become.
+A worker that has nothing to do takes all that waits, up to a batch: nobody waits for others to
+come, and the more there are, the larger the batches become.
 """
 
 import asyncio
@@ -233,7 +233,9 @@ class Batcher:
 
     def _next(self) -> list[Waiting]:
         """Take requests of one kind from the queue, in the order in which they came."""
-        now, taken, left, count = time.monotonic(), [], deque[Waiting](), 0
+        now, count = time.monotonic(), 0
+        taken: list[Waiting] = []
+        left: deque[Waiting] = deque()
         while self.waiting:
             request = self.waiting.popleft()
             if request.answer.done() or request.deadline <= now:

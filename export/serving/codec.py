@@ -1,4 +1,4 @@
-"""What a request says, as arrays that a model takes; and answers, as the request's protocol has them."""
+"""What a request says as arrays that a model takes, and answers as a protocol has them."""
 
 import base64
 import binascii
@@ -60,7 +60,7 @@ def arrays_of(body: Body, signature: Signature) -> Arrays:
         columns = body.inputs
     else:
         columns = {names[0]: body.inputs} if len(names) == 1 else {}
-    _check_names(columns, names)
+    check_names(columns, names)
     found = {t.name: array_of(columns[t.name], t) for t in signature.inputs}
     return checked(found, signature)
 
@@ -79,7 +79,12 @@ def _columns(instances: list[Any], names: list[str]) -> dict[str, Any]:
     return {names[0]: instances}
 
 
-def _check_names(columns: dict[str, Any], names: list[str]) -> None:
+def check_names(columns: dict[str, Any], names: list[str]) -> None:
+    """Refuse inputs of other names.
+
+    Raises:
+        BadRequest: one is missing, or too many.
+    """
     if columns.keys() != set(names):
         given = ", ".join(map(str, columns)) or "none"
         raise BadRequest(f"the inputs are {', '.join(names)}, and given are {given}.")
