@@ -1,7 +1,7 @@
 """Why a request is refused, in the words of HTTP and of gRPC."""
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818 - a refusal, and not the server's error
     """A refusal.
 
     Args:

@@ -12,21 +12,21 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
+        own = self.registry
         self.requests = Counter(
             "zoo_requests", "Requests that were answered or refused.",
-            ["model", "protocol", "code"], **own,
+            ["model", "protocol", "code"], registry=own,
         )  # fmt: skip
         self.seconds = Histogram(
             "zoo_request_seconds", "Time from a request to its answer.", ["model", "protocol"],
-            buckets=_SECONDS, **own,
+            buckets=_SECONDS, registry=own,
         )  # fmt: skip
         self.batches = Histogram(
             "zoo_batch_examples", "Examples that were answered together.", ["model"],
-            buckets=_SIZES, **own,
+            buckets=_SIZES, registry=own,
         )  # fmt: skip
-        self.waiting = Gauge("zoo_waiting", "Requests that wait.", ["model"], **own)
-        self.version = Gauge("zoo_version", "Version that answers.", ["model"], **own)
+        self.waiting = Gauge("zoo_waiting", "Requests that wait.", ["model"], registry=own)
+        self.version = Gauge("zoo_version", "Version that answers.", ["model"], registry=own)
 
     def text(self) -> bytes:
         """Return all of it."""

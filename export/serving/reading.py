@@ -12,12 +12,16 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from export.artifact import SIGNATURE, Manifest, Signature, Tensor
 from export.serving.batching import Arrays
 from export.serving.faults import BadRequest
+
+if TYPE_CHECKING:
+    from zoo.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def _of_texts(folder: Path, manifest: Manifest) -> dict[str, Way]:
 
 
 def _numbers(
-    tokenizer: object, given: str, name: str, tensor: Tensor
+    tokenizer: "Tokenizer", given: str, name: str, tensor: Tensor
 ) -> Callable[[Arrays], Arrays]:
     from zoo.texts import read as numbers
 

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from export.serving.server import Server
 
 Handler = Callable[[Request], Awaitable[Response]]
+# The page is one file, and asks nobody but this server.
+_POLICY = {
+    "Content-Security-Policy": "default-src 'self'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src 'self' blob: data:"
+}
 _BODY_SECONDS = 15.0  # that a client has to send a body
 
 
@@ -184,7 +189,4 @@ class _Rest:
     async def page(self, request: Request) -> Response:
         """Return the page on which each model can be tried."""
         content = (files("export.serving") / "page.html").read_bytes()
-        policy = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' blob: data:"
-        return Response(
-            content, media_type="text/html", headers={"Content-Security-Policy": policy}
-        )
+        return Response(content, media_type="text/html", headers=_POLICY)

@@ -1,6 +1,7 @@
 """TensorFlow Serving's gRPC: `PredictionService` and `ModelService`."""
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,6 +14,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from export.artifact import Tensor
 from export.serving import codec
 from export.serving.faults import Fault
 from export.serving.models import Version
@@ -57,7 +59,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         version = _version(self.server, request.model_spec)
         name = request.model_spec.signature_name
         signature = version.signature(name)
-        codec._check_names(dict(request.inputs), [t.name for t in signature.inputs])
+        codec.check_names(dict(request.inputs), [t.name for t in signature.inputs])
         arrays = {t.name: codec.from_proto(request.inputs[t.name], t) for t in signature.inputs}
         codec.checked(arrays, signature)
         left = context.time_remaining()
@@ -83,17 +85,8 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         for name, signature in {**version.signatures, **further}.items():
             own = every.signature_def[name]
             own.method_name = "tensorflow/serving/predict"
-            for which, tensors in (
-                (own.inputs, signature.inputs),
-                (own.outputs, signature.outputs),
-            ):
-                for tensor in tensors:
-                    which[tensor.name].name = tensor.name
-                    which[tensor.name].dtype = codec.TYPES[tensor.dtype]
-                    for side in tensor.shape:
-                        which[tensor.name].tensor_shape.dim.add().size = (
-                            -1 if side is None else side
-                        )
+            _describe(own.inputs, signature.inputs)
+            _describe(own.outputs, signature.outputs)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.model_spec.name = request.model_spec.name
         response.model_spec.version.value = version.number
@@ -101,6 +94,15 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         packed.Pack(every)
         response.metadata["signature_def"].CopyFrom(packed)
         return response
+
+
+def _describe(which: Any, tensors: Sequence[Tensor]) -> None:
+    """Write what tensors are like into a signature's inputs or outputs."""
+    for tensor in tensors:
+        found = which[tensor.name]
+        found.name, found.dtype = tensor.name, codec.TYPES[tensor.dtype]
+        for side in tensor.shape:
+            found.tensor_shape.dim.add().size = -1 if side is None else side
 
 
 class _Models(model_service_pb2_grpc.ModelServiceServicer):
