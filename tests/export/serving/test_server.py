@@ -1,0 +1,419 @@
+"""A server as its clients see it: answers, refusals, versions, and processes that are killed."""
+
+import base64
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from export import export
+from recipes import Run
+
+grpc = pytest.importorskip("grpc")
+predict_pb2 = pytest.importorskip("tensorflow_serving.apis.predict_pb2")
+pytest.importorskip("uvicorn")
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@dataclass
+class Served:
+    """A running server, from outside."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    grpc_port: int
+
+    def call(
+        self, method: str, path: str, body: Any = None, timeout: float = 30.0
+    ) -> tuple[int, Any]:
+        """Return the status and the JSON (or text) of an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        content = body if isinstance(body, bytes | None) else json.dumps(body)
+        connection.request(method, path, content)
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        kind = response.headers.get("content-type", "")
+        return response.status, json.loads(text) if "json" in kind else text
+
+    def predict(self, body: Any, name: str = "digits") -> tuple[int, Any]:
+        return self.call("POST", f"/v1/models/{name}:predict", body)
+
+    def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Wait until something is so."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it did not come to be so"
+            assert self.process.poll() is None, "the server ended"
+            time.sleep(0.1)
+
+    def ready(self) -> bool:
+        try:
+            return self.call("GET", "/readyz")[0] == 200
+        except OSError:
+            return False
+
+    @property
+    def workers(self) -> list[int]:
+        """Processes that hold artifacts."""
+        found = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid), "-f", "serving.worker"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        return [int(line) for line in found.stdout.split()]
+
+
+def started(*arguments: str) -> Served:
+    ports = free_port(), free_port()
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "zoo", "serve", *arguments,
+            "--port", str(ports[0]), "--grpc-port", str(ports[1]),
+        ],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    served = Served(process, *ports)
+    end = time.monotonic() + 120
+    while not served.ready():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    return served
+
+
+def ended(served: Served) -> int:
+    served.process.send_signal(signal.SIGTERM)
+    try:
+        return served.process.wait(30)
+    finally:
+        if served.process.poll() is None:
+            served.process.kill()
+        served.process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def place(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of versions."""
+    folder = tmp_path_factory.mktemp("served") / "digits"
+    shutil.copytree(exported("litert", "float32").path, folder / "1")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(place: Path) -> Iterator[Served]:
+    served = started(str(place), "--max-megabytes", "1", "--seconds", "20")
+    yield served
+    ended(served)
+
+
+@pytest.fixture(scope="module")
+def images(digits_run: Run) -> np.ndarray:
+    return digits_run.samples("test").inputs[:40]
+
+
+@pytest.fixture(scope="module")
+def probabilities(digits_run: Run, images: np.ndarray) -> np.ndarray:
+    return digits_run.load().predict(images, verbose=0)
+
+
+class TestRest:
+    def test_rows_and_columns(
+        self, server: Served, images: np.ndarray, probabilities: np.ndarray
+    ) -> None:
+        status, rows = server.predict({"instances": images.tolist()})
+        assert status == 200
+        found = np.array([row["probabilities"] for row in rows["predictions"]])
+        np.testing.assert_allclose(found, probabilities, atol=1e-5)
+        assert [row["class_index"] for row in rows["predictions"]] == found.argmax(-1).tolist()
+        _, named = server.predict({"instances": [{"image": x.tolist()} for x in images[:2]]})
+        assert named["predictions"] == rows["predictions"][:2]
+        _, columns = server.predict({"inputs": {"image": images[:3].tolist()}})
+        np.testing.assert_allclose(columns["outputs"]["probabilities"], found[:3], atol=1e-6)
+        assert server.predict({"inputs": images[:3].tolist()})[1] == columns
+
+    def test_a_picture_as_it_is(self, server: Served, images: np.ndarray, tmp_path: Path) -> None:
+        from PIL import Image
+
+        file = tmp_path / "digit.png"
+        Image.fromarray(images[0].squeeze(-1)).save(file)
+        body = {
+            "signature_name": "serve_bytes",
+            "instances": [{"b64": base64.b64encode(file.read_bytes()).decode()}],
+        }
+        assert server.predict(body)[1] == server.predict({"instances": images[:1].tolist()})[1]
+
+    def test_versions_and_what_they_take(self, server: Served) -> None:
+        _, states = server.call("GET", "/v1/models/digits")
+        assert {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK",
+                "error_message": ""}} in states["model_version_status"]  # fmt: skip
+        _, found = server.call("GET", "/v1/models/digits/metadata")
+        signature = found["metadata"]["signature_def"]["signature_def"]["serving_default"]
+        assert signature["inputs"]["image"]["dtype"] == "DT_UINT8"
+        assert signature["inputs"]["image"]["tensor_shape"]["dim"][0]["size"] == "-1"
+        assert set(signature["outputs"]) == {"probabilities", "class_index"}
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            (b"{", "no JSON"),
+            (b"\xff\xfe", "no JSON"),
+            ({}, "instances"),
+            ({"instances": [], "inputs": []}, "instances"),
+            ({"instances": []}, "nothing to predict"),
+            ({"instances": [[1, 2], [3]]}, "ragged"),
+            ({"instances": [[1, 2], [3, 4]]}, "has the shape"),
+            ({"instances": ["a"]}, "takes numbers"),
+            ({"inputs": {"picture": 1}}, "the inputs are image"),
+            ({"instances": [{"image": 1}, {"other": 1}]}, "must name the same inputs"),
+            ({"signature_name": "serve_bytes", "instances": [{"b64": "AAAA"}]}, "as a picture"),
+            ({"signature_name": "serve_bytes", "instances": [{"b64": "?"}]}, "no base64"),
+        ],
+        ids=str,
+    )
+    def test_a_bad_request_is_400_with_a_reason(
+        self, server: Served, body: Any, words: str
+    ) -> None:
+        status, answer = server.predict(body)
+        assert status == 400
+        assert words in answer["error"]
+
+    def test_numbers_out_of_range(self, server: Served, images: np.ndarray) -> None:
+        for value in (300, -1, 0.5, 1e400):
+            spoiled = images[:1].tolist()
+            spoiled[0][0][0][0] = value
+            body = json.dumps({"instances": spoiled}).replace("Infinity", "1e400").encode()
+            status, answer = server.predict(body)
+            assert status == 400, value
+            assert "from 0 to 255" in answer["error"] or "JSON" in answer["error"]
+
+    def test_what_is_not_there_is_404(self, server: Served) -> None:
+        assert server.predict({"instances": [1]}, "nobody")[0] == 404
+        assert server.call("POST", "/v1/models/digits/versions/9:predict", {})[0] == 404
+        assert server.predict({"instances": [1], "signature_name": "none"})[0] == 404
+        assert server.call("GET", "/nothing")[0] == 404
+        assert server.call("GET", "/v1/models/digits:predict")[0] in (404, 405)
+
+    def test_a_body_too_large_is_413(self, server: Served) -> None:
+        status, answer = server.predict(b" " * (2 << 20))
+        assert status == 413
+        assert "the server takes 1,048,576" in answer["error"]
+
+    def test_a_client_that_goes_away_harms_nobody(self, server: Served, images: np.ndarray) -> None:
+        for content in (
+            b"POST /v1/models/digits:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
+            b"GARBAGE\r\n\r\n",
+            b"\0" * 300,
+        ):
+            with socket.create_connection(("127.0.0.1", server.port)) as connection:
+                connection.sendall(content)
+        assert server.predict({"instances": images[:1].tolist()})[0] == 200
+
+    def test_health_metrics_and_page(self, server: Served, images: np.ndarray) -> None:
+        assert server.call("GET", "/healthz") == (200, "ok\n")
+        server.predict({"instances": images[:5].tolist()})
+        _, text = server.call("GET", "/metrics")
+        good = r'zoo_requests_total{code="200",model="digits",protocol="rest"} (\S+)'
+        assert float(re.search(good, text)[1]) > 0
+        assert 'zoo_version{model="digits"}' in text
+        _, page = server.call("GET", "/")
+        assert "<canvas" in page
+        _, every = server.call("GET", "/v1/models")
+        assert every["models"][0]["name"] == "digits"
+
+
+class TestGrpc:
+    @pytest.fixture(scope="class")
+    def stub(self, server: Served) -> Any:
+        from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
+        return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+    @staticmethod
+    def request(images: np.ndarray, name: str = "digits") -> Any:
+        import tensorflow as tf
+
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = name
+        request.inputs["image"].CopyFrom(tf.make_tensor_proto(images))
+        return request
+
+    def test_predict(self, stub: Any, images: np.ndarray, probabilities: np.ndarray) -> None:
+        import tensorflow as tf
+
+        response = stub.Predict(self.request(images))
+        found = tf.make_ndarray(response.outputs["probabilities"])
+        np.testing.assert_allclose(found, probabilities, atol=1e-5)
+        assert response.model_spec.version.value >= 1
+        one = self.request(images)
+        one.output_filter.append("class_index")
+        assert list(stub.Predict(one).outputs) == ["class_index"]
+
+    def test_refusals_have_their_codes(self, stub: Any, images: np.ndarray) -> None:
+        wrong_type, wrong_shape = self.request(images.astype("float32")), self.request(images[0])
+        cut = self.request(images)
+        cut.inputs["image"].tensor_content = b"\0"
+        none = self.request(images)
+        none.inputs["other"].CopyFrom(none.inputs["image"])
+        for request, code in [
+            (self.request(images, "nobody"), "NOT_FOUND"),
+            (wrong_type, "INVALID_ARGUMENT"),
+            (wrong_shape, "INVALID_ARGUMENT"),
+            (cut, "INVALID_ARGUMENT"),
+            (none, "INVALID_ARGUMENT"),
+        ]:
+            with pytest.raises(grpc.RpcError) as refusal:
+                stub.Predict(request)
+            assert refusal.value.code().name == code
+            assert refusal.value.details()
+
+    def test_metadata_and_status(self, stub: Any, server: Served) -> None:
+        from tensorflow_serving.apis import (
+            get_model_metadata_pb2,
+            get_model_status_pb2,
+            model_service_pb2_grpc,
+        )
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest()
+        request.model_spec.name = "digits"
+        found = get_model_metadata_pb2.SignatureDefMap()
+        stub.GetModelMetadata(request).metadata["signature_def"].Unpack(found)
+        assert "image" in found.signature_def["serving_default"].inputs
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        asked = get_model_status_pb2.GetModelStatusRequest()
+        asked.model_spec.name = "digits"
+        states = models.GetModelStatus(asked).model_version_status
+        assert any(state.state == 30 for state in states)
+
+
+def test_many_clients_get_each_their_own_answer(
+    server: Served, images: np.ndarray, probabilities: np.ndarray
+) -> None:
+    wrong: list[int] = []
+
+    def ask(number: int) -> None:
+        for step in range(10):
+            place = (7 * number + step) % len(images)
+            _, answer = server.predict({"instances": images[place : place + 1].tolist()})
+            found = np.array(answer["predictions"][0]["probabilities"])
+            if np.abs(found - probabilities[place]).max() > 1e-4:
+                wrong.append(place)
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    _, text = server.call("GET", "/metrics")
+    count = float(re.search(r'zoo_batch_examples_count{model="digits"} (\S+)', text)[1])
+    total = float(re.search(r'zoo_batch_examples_sum{model="digits"} (\S+)', text)[1])
+    assert total > count  # some were answered together
+
+
+def test_a_killed_worker_is_replaced_and_nobody_notices(server: Served, images: np.ndarray) -> None:
+    before = server.workers
+    assert before
+    for process in before:
+        os.kill(process, signal.SIGKILL)
+    status, answer = server.predict({"instances": images[:2].tolist()})
+    assert status == 200, answer
+    assert len(answer["predictions"]) == 2
+    assert set(server.workers).isdisjoint(before)
+
+
+def test_a_new_version_takes_over(
+    server: Served, place: Path, digits_run: Run, images: np.ndarray, tmp_path: Path
+) -> None:
+    model = digits_run.load()
+    inverted = keras.Model(model.input, keras.layers.Lambda(lambda x: x[:, ::-1])(model.output))
+    made = export(inverted, tmp_path / "new", verify=False, task="classification")
+    shutil.copytree(made.path, place / ".2")
+    (place / ".2").rename(place / "2")
+
+    def newest() -> str:
+        return server.call("GET", "/v1/models/digits")[1]["model_version_status"][0]["version"]
+
+    server.until(lambda: newest() == "2")
+    body = {"instances": images[:4].tolist()}
+    found = [row["probabilities"] for row in server.predict(body)[1]["predictions"]]
+    expected = model.predict(images[:4], verbose=0)[:, ::-1]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    # One that cannot be loaded is named, and changes nothing.
+    shutil.copytree(made.path, place / ".3")
+    (place / ".3" / "model.tflite").write_bytes(b"no model")
+    (place / ".3").rename(place / "3")
+    server.until(lambda: newest() == "3")
+    state = server.call("GET", "/v1/models/digits")[1]["model_version_status"][0]
+    assert state["state"] == "END"
+    assert "damaged" in state["status"]["error_message"]
+    assert server.predict(body)[0] == 200
+
+
+def test_a_full_queue_is_429_and_the_end_is_orderly(exported: Any, images: np.ndarray) -> None:
+    place = exported("saved_model", "float32").path
+    served = started(f"slow={place}", "--max-waiting", "1", "--max-batch", "1")
+    body = {"instances": np.repeat(images, 5, axis=0).tolist()}
+    statuses: list[int] = []
+
+    def ask() -> None:
+        statuses.append(served.predict(body, "slow")[0])
+
+    threads = [threading.Thread(target=ask) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) <= {200, 429}
+    assert statuses.count(200) >= 2
+    assert 429 in statuses
+    workers = served.workers
+    assert ended(served) == 0
+    for process in workers:
+        assert not Path(f"/proc/{process}").exists()
+
+
+REFUSED = {
+    "an unknown model": (["lenet6"], "no pretrained model"),
+    "two of one name": (["lenet5-mnist", "lenet5-mnist"], "two models are called"),
+    "no time": (["lenet5-mnist", "--seconds", "0"], "seconds must be above 0"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=list(REFUSED))
+def test_what_cannot_be_served(
+    arguments: list[str], words: str, complaint: Callable[..., str]
+) -> None:
+    assert words in complaint("serve", *arguments)
+
+
+def test_a_port_that_is_taken(place: Path, complaint: Callable[..., str]) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        port = str(one.getsockname()[1])
+        asked = ["serve", str(place), "--port", port, "--grpc-port", "0"]
+        assert f"the port {port} of 127.0.0.1 is taken" in complaint(*asked)
