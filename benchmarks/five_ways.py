@@ -45,9 +45,10 @@ RESULTS = Path(__file__).parent / "results" / "five_ways.csv"
 # that is the best. This one is far below what any other pixel amounts to.
 RIDGE = 1e-6
 # Most pairs of digits can be told apart without an error, and then the loss has no minimum: weights
-# grow for ever, and where they are stopped decides. Where the book's were is not known; here both
-# logistic ways come near to its figures. One against one does better some iterations earlier, and
-# worse later.
+# grow for ever, and where they are stopped decides. Where the book's were is not known; 50
+# iterations come near to both of its figures. By 5,000 held-out training images, one against rest
+# has 91.9 to 92.0 % from 20 iterations to 200; one against one has 94.5 % at 20, where validation
+# would stop it, 93.0 % at 50, and 92.3 % at 200.
 ITERATIONS = 50
 SOFTMAX = Recipe(
     model="softmax",

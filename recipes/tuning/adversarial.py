@@ -29,8 +29,8 @@ from recipes.tuning.supervised import COPIES
 from recipes.tuning.trials import Figures, Trials
 from zoo.spaces import Choice, Float, Parameter, Space, Widths, search_space
 
+_BATCHES = (32, 64, 128)
 LEARNING: Space = {
-    "batch_size": Choice((32, 64, 128)),
     "beta_1": Choice((0.0, 0.5, 0.9)),
     "ema": Choice((0.9, 0.99, 0.999)),
 }
@@ -72,6 +72,9 @@ class AdversarialTrials(Trials[AdversarialRecipe, AdversarialRun]):
             "discriminator_learning_rate": around(recipe.critic_rate),
             **LEARNING,
         }
+        possible = [n for n in _BATCHES if n * recipe.critic_steps <= len(self.data.train)]
+        if len(possible) > 1:
+            space["batch_size"] = Choice(tuple(possible))
         for penalty in ("gradient_penalty", "r1"):
             if getattr(recipe, penalty):  # around its own, as a learning rate
                 space[penalty] = around(getattr(recipe, penalty))

@@ -105,6 +105,12 @@ def test_no_trial_of_a_generator_sees_the_test_pictures(
     assert figures[0] == figures[1]
 
 
+def test_batches_are_no_larger_than_the_pictures_allow(squares: Splits) -> None:
+    assert trials_of(adversaries(), squares).space["batch_size"].values == (32, 64)
+    few = replace(squares, train=squares.train.take(np.arange(40)))
+    assert "batch_size" not in trials_of(adversaries(), few).space
+
+
 def test_a_folder_without_validation_gives_a_tenth_of_its_pictures(squares: Splits) -> None:
     trials: Any = trials_of(
         adversaries(), replace(squares, validation=squares.validation.take(np.arange(0)))

@@ -257,7 +257,7 @@ def test_the_end_of_a_range_is_proposed_once(tmp_path: Path) -> None:
         np.abs(np.subtract.outer(rates, rates))[np.triu_indices(16, 1)].min() >= 4 * 9.99e-4
     )  # of four decades
     assert rates.max() > -0.05
-    assert (rates > -0.05).sum() < 5
+    assert (rates > -0.05).sum() < 8  # and goes elsewhere, too
 
 
 def test_the_surrogate_knows_what_it_has_seen_and_doubts_the_rest() -> None:
