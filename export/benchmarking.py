@@ -177,12 +177,16 @@ def _measured(
     say: Callable[[str], None],
 ) -> list[Measured]:
     """Have each form timed in turn."""
-    processes = {}
+    processes: dict[tuple[str, str], _Process] = {}
+    lost: dict[tuple[str, str], str] = {}
     try:
         for form, folder in folders.items():
             say(f"loading {' '.join(form)}")
-            processes[form] = _Process(folder, inputs, form[0])
-        times: dict[Any, dict[int, list[float]]] = {f: {b: [] for b in BATCHES} for f in folders}
+            try:
+                processes[form] = _Process(folder, inputs, form[0])
+            except InputError as error:
+                lost[form] = str(error)
+        times: dict[Any, dict[int, list[float]]] = {f: {b: [] for b in BATCHES} for f in processes}
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
             for batch in BATCHES:
@@ -194,8 +198,9 @@ def _measured(
     result = []
     for form in [(KERAS, "float32"), *made]:
         found = made.get(form)
-        if isinstance(found, str):
-            result.append(Measured(*form, why_not=found))
+        why_not = found if isinstance(found, str) else lost.get(form, "")
+        if why_not or isinstance(found, str):
+            result.append(Measured(*form, why_not=why_not))
             continue
         parity = found.parity if found else None
         taken = times[form]

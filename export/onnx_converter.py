@@ -43,7 +43,10 @@ def _write(request: dict[str, Any], path: Path) -> None:
     import onnx
     import tensorflow as tf
     import tf2onnx
+    from tf2onnx import optimizer
 
+    # After it, reshapes that follow each other are merged wrongly where batch and length are open.
+    optimizer._optimizers.pop("reshape_optimizer", None)
     loaded = tf.saved_model.load(request["saved_model"])
     signature = loaded.signatures[SIGNATURE]
     specs = [

@@ -29,6 +29,8 @@ def named(
         argmax: int32 place of the largest number of the last axis.
     """
     if isinstance(outputs, dict):
+        if task == "control":  # what an agent's values are made of is for its training
+            outputs = {"q_values": outputs["q_values"]}
         return outputs | _best(outputs, task, argmax)
     if isinstance(outputs, Sequence) and not hasattr(outputs, "shape"):
         return dict(zip(model.output_names, outputs, strict=True))
