@@ -142,27 +142,34 @@ class Model:
         return self.versions[number]
 
     async def renew(self, settings: Settings, observe: Callable[[str, int], None]) -> None:
-        """Load the newest version on disk, and then take older ones away."""
+        """Load the newest version on disk that can be, and then take older ones away."""
         found = self.on_disk()
-        newest = max(found, default=None)
-        if newest is None or newest in self.versions or newest in self.failed:
-            return
+        served = max(self.versions, default=0)
+        for number in sorted(found, reverse=True):
+            if number <= served:
+                return
+            if number not in self.failed and await self._load(number, found[number], settings,
+                                                              observe):  # fmt: skip
+                return
+
+    async def _load(
+        self, number: int, folder: Path, settings: Settings, observe: Callable[[str, int], None]
+    ) -> bool:
+        """Load a version, and end those that it takes the place of; return whether it could be."""
         try:
-            manifest = artifact.read(found[newest])
-            version = Version(
-                newest, found[newest], manifest, settings, lambda n: observe(self.name, n)
-            )
+            manifest = artifact.read(folder)
+            version = Version(number, folder, manifest, settings, lambda n: observe(self.name, n))
             await version.batcher.start()
         except (InputError, Unavailable) as error:
-            self.failed[newest] = str(error)
-            log.error("%s, version %d: %s", self.name, newest, error)
-            return
-        older = list(self.versions.values())
-        self.versions = {newest: version}
-        log.info("%s, version %d: serving", self.name, newest)
+            self.failed[number] = str(error)
+            log.error("%s, version %d: %s", self.name, number, error)
+            return False
+        older, self.versions = list(self.versions.values()), {number: version}
+        log.info("%s, version %d: serving", self.name, number)
         for one in older:
             await one.batcher.end()
             log.info("%s, version %d: ended", self.name, one.number)
+        return True
 
     async def end(self) -> None:
         """Answer what waits, and end all versions."""

@@ -15,34 +15,50 @@ class Header(msgspec.Struct):
     Attributes:
         signature: that is asked, or "" of an answer.
         arrays: name, dtype and shape of each array, in the order of their numbers.
+        lengths: of the strings of an array of them, by its name.
         error: why there is no answer; "" where there is one.
         facts: whatever else is told.
     """
 
     signature: str = ""
     arrays: list[tuple[str, str, list[int]]] = []
+    lengths: dict[str, list[int]] = {}
     error: str = ""
     facts: dict[str, Any] = {}
 
 
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Header).decode
+_STRINGS = "O"
 
 
 def packed(header: Header, arrays: dict[str, np.ndarray]) -> list[bytes | memoryview]:
     """Return the parts of a message."""
-    contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
-    header.arrays = [(name, x.dtype.str, list(x.shape)) for name, x in contiguous.items()]
+    numbers: list[bytes | memoryview] = []
+    for name, value in arrays.items():
+        kind = _STRINGS if value.dtype.kind in "OSU" else value.dtype.str
+        header.arrays.append((name, kind, list(value.shape)))
+        if kind == _STRINGS:
+            strings = [x if isinstance(x, bytes) else str(x).encode() for x in value.flat]
+            header.lengths[name] = list(map(len, strings))
+            numbers += strings
+        elif value.size:
+            numbers.append(np.ascontiguousarray(value).reshape(-1).view("uint8").data)
     content = _encode(header)
-    numbers = [x.reshape(-1).view("uint8").data for x in contiguous.values() if x.size]
     return [LENGTH.pack(len(content), sum(map(len, numbers))), content, *numbers]
 
 
 def unpacked(header: bytes, numbers: bytes) -> tuple[Header, dict[str, np.ndarray]]:
     """Return a message's header and arrays, which share the memory of `numbers`."""
     found, arrays, place = _decode(header), {}, 0
-    for name, dtype, shape in found.arrays:
-        kind = np.dtype(dtype)
+    for name, kind, shape in found.arrays:
+        if kind == _STRINGS:
+            strings = np.empty(len(found.lengths[name]), object)
+            for number, length in enumerate(found.lengths[name]):
+                strings[number] = numbers[place : place + length]
+                place += length
+            arrays[name] = strings.reshape(shape)
+            continue
         count = int(np.prod(shape, dtype="int64"))
         arrays[name] = np.frombuffer(numbers, kind, count, place).reshape(shape)
-        place += count * kind.itemsize
+        place += arrays[name].nbytes
     return found, arrays

@@ -31,12 +31,12 @@ def main(folder: str, descriptor: str, threads: str) -> None:
         while (message := _receive(connection)) is not None:
             header, arrays = message
             try:
-                outputs = call(arrays, header.signature)
+                answer = packed(Header(), call(arrays, header.signature))
             except Exception as error:  # the next batch may be a better one
                 words = str(error).strip().split("\n")[0]
-                _send(connection, Header(error=words or type(error).__name__))
-            else:
-                _send(connection, Header(), outputs)
+                answer = packed(Header(error=words or type(error).__name__), {})
+            for part in answer:
+                connection.sendall(part)
 
 
 def _loaded(folder: Path) -> Callable[[dict[str, np.ndarray], str], dict[str, np.ndarray]]:
@@ -60,10 +60,8 @@ def _loaded(folder: Path) -> Callable[[dict[str, np.ndarray], str], dict[str, np
     return answer
 
 
-def _send(
-    connection: socket.socket, header: Header, arrays: dict[str, np.ndarray] | None = None
-) -> None:
-    for part in packed(header, arrays or {}):
+def _send(connection: socket.socket, header: Header) -> None:
+    for part in packed(header, {}):
         connection.sendall(part)
 
 
