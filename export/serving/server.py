@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -116,6 +117,10 @@ class Server:
             application(self), host=host, port=port, log_level="warning", access_log=False,
             timeout_keep_alive=30, timeout_graceful_shutdown=int(_GRACE), lifespan="off",
         )  # fmt: skip
+        try:  # uvicorn would end the process
+            listening = socket.create_server((host, port), backlog=1024)
+        except OSError:
+            raise InputError(f"the port {port} of {host} is taken, or not ours.") from None
         web = _Uvicorn(config)
         calls = None
         if grpc_port is not None:
@@ -137,13 +142,11 @@ class Server:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, told.set)
         renewing = asyncio.create_task(self._renew())
-        serving = asyncio.create_task(web.serve())
+        serving = asyncio.create_task(web.serve(sockets=[listening]))
         waiting = asyncio.create_task(told.wait())
         log.warning("serving %s at http://%s:%d", ", ".join(self.models), host, port)
         try:
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if serving.done() and not told.is_set():
-                raise InputError(f"the port {port} of {host} is taken, or not ours.")
         finally:
             self.ending = True
             renewing.cancel()

@@ -48,8 +48,9 @@ def serve(
     from export.serving.models import Settings
     from export.serving.server import Server
 
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("zoo.serve").setLevel(logging.INFO)
+    told = logging.getLogger("zoo.serve")
+    told.setLevel(logging.INFO)
+    told.addHandler(logging.StreamHandler())
     settings = Settings(
         workers=workers,
         max_batch=max_batch,
