@@ -10,6 +10,7 @@
 | `best/` | its run, trained anew and measured on the test split |
 """
 
+import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from recipes.tuning.trials import was_asked
 from recipes.tuning.tuner import Outcome, outcomes
 from zoo.cards import Frozen
 from zoo.errors import CheckFailed, InputError
-from zoo.files import refuse_taken, sha256_of, whole_file
+from zoo.files import refuse_taken, whole_file
 from zoo.spaces import Parameter
 
 _HASH = ".config.sha256"
@@ -102,15 +103,10 @@ class Search(Folder[SearchConfig]):
             **facts,
         )
         path.mkdir(parents=True, exist_ok=True)
-        search = cls.__new__(cls)
-        search.path, search.config = path, config
-        search._write_config()
-        return search
-
-    def _write_config(self) -> None:
-        write_json(self.path / "config.json", self.config)
-        with whole_file(self.path / _HASH) as temporary:
-            temporary.write_text(sha256_of(self.path / "config.json"))
+        with whole_file(path / _HASH) as temporary:  # first: without a config it is no search
+            temporary.write_text(_hash_of(config))
+        write_json(path / "config.json", config)
+        return cls(path)
 
     def check_whole(self) -> None:
         """Refuse a search that could not go on as it was begun.
@@ -119,10 +115,12 @@ class Search(Folder[SearchConfig]):
             InputError: names the file that was changed or is missing.
         """
         cure = f"restore it, or begin another search; the trials of {self.path} can still be read."
-        config = self.path / "config.json"
-        if sha256_of(config) != (self.path / _HASH).read_text():
+        config, seal = self.path / "config.json", self.path / _HASH
+        if not seal.is_file():
+            raise InputError(f"{seal} is missing: {cure}")
+        if _hash_of(self.config) != seal.read_text():
             raise InputError(f"{config} was changed since the search began: {cure}")
-        if not (self.path / "trials.csv").is_file() and not self.trials.is_dir():
+        if not (self.path / "trials.csv").is_file() and not any(self.trials.glob("trial_*")):
             return  # ended before its first trial
         for name in ("oracle.json", "tuner0.json"):
             _read(self.trials / name, cure)
@@ -191,7 +189,7 @@ class Search(Folder[SearchConfig]):
     def extend(self, max_trials: int) -> None:
         """Make room for more trials."""
         self.config = msgspec.structs.replace(self.config, max_trials=max_trials)
-        self._write_config()
+        write_json(self.path / "config.json", self.config)
 
     @property
     def run(self) -> Folder[Any]:
@@ -215,6 +213,12 @@ class Search(Folder[SearchConfig]):
             plot_coordinates(ended, self.space, objective, direction, picture)
             best = {k: v for k, v in msgspec.to_builtins(self.best).items() if k != "reference"}
             write_json(self.path / "best.json", best)
+
+
+def _hash_of(config: SearchConfig) -> str:
+    """Return the SHA-256 of what a search was started with; the number of trials may grow."""
+    started = msgspec.structs.replace(config, max_trials=0)
+    return hashlib.sha256(msgspec.json.encode(started)).hexdigest()
 
 
 def _read(path: Path, cure: str) -> dict[str, Any]:

@@ -314,6 +314,7 @@ DAMAGE = {
     "all trials": (_without("."), "oracle.json is missing"),
     "a cut trial": (_cut("trial_1/trial.json"), "trial.json is damaged"),
     "a cut oracle": (_cut("oracle.json"), "oracle.json is damaged"),
+    "the seal": (_without("../.config.sha256"), "config.sha256 is missing"),
     "another objective": (_edited('"val_accuracy"', '"val_loss"'), "config.json was changed"),
     "another count": (_edited('"executions": 2', '"executions": 0'), "config.json was changed"),
 }
