@@ -4,8 +4,8 @@ import math
 import time
 
 import keras
-import numpy as np
 
+from recipes.devices import Devices
 from recipes.run import Run, State
 from zoo.errors import CheckFailed
 from zoo.files import sha256_of, whole_file
@@ -18,6 +18,7 @@ class Checkpoint(keras.callbacks.Callback):
         run: where they are kept.
         state: as it was read; it is updated.
         epochs: numbers of the phase's epochs.
+        devices: that hold the weights.
         averaged: the callback that exchanges the weights for their moving average, if there is one.
     """
 
@@ -26,10 +27,12 @@ class Checkpoint(keras.callbacks.Callback):
         run: Run,
         state: State,
         epochs: range,
+        devices: Devices,
         averaged: keras.callbacks.SwapEMAWeights | None = None,
     ) -> None:
         super().__init__()
-        self.run, self.state, self.epochs, self.averaged = run, state, epochs, averaged
+        self.run, self.state, self.epochs = run, state, epochs
+        self.devices, self.averaged = devices, averaged
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Start the clock."""
@@ -59,8 +62,8 @@ class Checkpoint(keras.callbacks.Callback):
         if recipe.patience and waited >= recipe.patience:
             state.epoch = self.epochs.stop  # what is left of this phase is left out
             self.model.stop_training = True
-        state.model = [np.asarray(v) for v in self.model.variables]
-        state.optimizer = [np.asarray(v) for v in self.model.optimizer.variables]
+        state.model = self.devices.values(self.model.variables)
+        state.optimizer = self.devices.values(self.model.optimizer.variables)
         self.run.write_state(state)
         if before != state.kept_epoch:  # not earlier: the state on disk named them until now
             self.run.kept_weights(before).unlink(missing_ok=True)
@@ -69,7 +72,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self.averaged:
             self.averaged.on_test_begin()
         with whole_file(self.run.kept_weights(epoch)) as temporary:
-            self.model.save_weights(temporary)
+            self.devices.whole(self.model, self.run).save_weights(temporary)
             self.state.kept_epoch, self.state.kept_sha256 = epoch, sha256_of(temporary)
         if self.averaged:
             self.averaged.on_test_end()

@@ -11,6 +11,7 @@ import msgspec
 
 from recipes.building import builder_arguments, check_length, seed_everything
 from recipes.data import Splits
+from recipes.devices import Devices, devices_for
 from recipes.evaluation import measure
 from recipes.inputs import data_for, data_options_for
 from recipes.recipe import TOKENS, Recipe
@@ -40,6 +41,7 @@ def finetune(
     keep_classes: bool = False,
     batch_size: int = 32,
     resume: bool = False,
+    devices: int | str | Devices | None = None,
     data_options: dict[str, Any] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **settings: Any,
@@ -74,6 +76,7 @@ def finetune(
         keep_classes: keep the source's classes beside the data's.
         batch_size: examples in a step.
         resume: go on where the run in `out` stopped.
+        devices: as in `recipes.train`.
         data_options: further arguments of `load_data`, such as `target`, `strict`.
         callbacks: Keras callbacks.
         **settings: further fields of `Recipe`, such as `schedule`, `augment`, `seed`, and
@@ -93,8 +96,11 @@ def finetune(
         ...     run.load().input_shape
         (None, 8, 8, 1)
     """
+    devices = devices_for(devices)
+    out = devices.place(Path(out), resume)
     if resume:
-        return continue_run(Run(out), data if isinstance(data, Splits) else None, callbacks)
+        given = data if isinstance(data, Splits) else None
+        return continue_run(Run(out), given, callbacks, devices)
     card = None
     if not isinstance(model, keras.Model):
         card = cards.read(weights.model_folder(model) / cards.FILE)
@@ -126,7 +132,7 @@ def finetune(
         options = data_options_for(model, **recipe.reading)
         data = data_for(model, data, **options)
         recipe = msgspec.structs.replace(recipe, data=data.source, data_options=options)
-    return continue_run(*_begin(recipe, source, card, data, out), callbacks)
+    return continue_run(*_begin(recipe, source, card, data, out), callbacks, devices)
 
 
 def finetuning_defaults() -> dict[str, Any]:

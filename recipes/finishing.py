@@ -22,13 +22,14 @@ from zoo.files import sha256_of, whole_file
 from zoo.layers import Standardize
 
 
-def finish(run: Run, model: keras.Model, data: Splits) -> Run:
+def finish(run: Run, model: keras.Model, data: Splits, devices: int = 1) -> Run:
     """Measure a trained model, the test set once, and write model, plots and card.
 
     Args:
         run: its last epoch is done.
         model: with the weights that were kept.
         data: what it learned from.
+        devices: number of those that trained it.
 
     Returns:
         The run, finished.
@@ -60,7 +61,7 @@ def finish(run: Run, model: keras.Model, data: Splits) -> Run:
     path = run.path / "model.keras"
     with whole_file(path) as temporary:
         model.save(temporary)
-    cards.write(_card(run, model, state, metrics, examples), run.path / cards.FILE)
+    cards.write(_card(run, model, state, metrics, examples, devices), run.path / cards.FILE)
     return run
 
 
@@ -93,6 +94,7 @@ def _card(
     state: State,
     metrics: dict[str, dict[str, float]],
     examples: dict[str, dict[str, int]],
+    devices: int,
 ) -> cards.Card:
     config, path = run.config, run.path / "model.keras"
     main = MAIN_METRIC[config.task]
@@ -146,6 +148,7 @@ def _card(
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             commit=config.commit,
             hardware=hardware(),
+            devices=devices,
             versions=config.versions,
         ),
         reference=config.recipe.reference,

@@ -17,6 +17,7 @@ from recipes.data import Examples, Splits, load_data
 from recipes.data.pipeline import balanced_weights, batches, training_batches
 from recipes.data.sampling import epoch_size
 from recipes.data.text_batches import Batches, text_batches
+from recipes.devices import ONE, Devices, devices_for
 from recipes.evaluation import batch_of
 from recipes.finishing import finish
 from recipes.inputs import data_for, text_options
@@ -33,28 +34,34 @@ from zoo.generative.vae import is_variational
 
 
 def train(
-    recipe: Recipe | str,
+    recipe: Recipe | str | None,
     out: str | os.PathLike[str],
     *,
     data: Splits | None = None,
     resume: bool = False,
+    devices: int | str | Devices | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Run:
     """Train a model by a recipe: from random weights, or by fine-tuning where the recipe says so.
 
     Args:
-        recipe: a `Recipe`, or the name of a pretrained model, for its own recipe.
+        recipe: a `Recipe`, or the name of a pretrained model, for its own recipe; with `resume`, it
+            is not looked at.
         out: folder of the new run.
         data: `Splits` in place of what the recipe names; a resumed run must be given them again.
         resume: go on where the run in `out` stopped, with the recipe that it was started with; a
             finished run is returned as it is.
+        devices: number of this machine's devices that share the batches; "all" of them; "cluster"
+            for those of several processes; or what `recipes.devices.devices_for` returns, for
+            weights in shards. A run goes on with as many as it is resumed with. Default: one.
         callbacks: Keras callbacks, such as a display of progress.
 
     Returns:
-        The finished `Run`.
+        The finished `Run`. In a cluster, the first process's is in `out`; the others' are in
+        folders that are forgotten.
 
     Raises:
-        InputError: the recipe or the data is wrong, or `out` is taken.
+        InputError: the recipe, the data or the devices are wrong, or `out` is taken.
         CheckFailed: the loss became infinite or not a number.
 
     Example:
@@ -65,13 +72,17 @@ def train(
         ...     run.load().output_shape
         (None, 3)
     """
+    devices = devices_for(devices)
+    place = devices.place(Path(out), resume)
+    if resume:
+        return continue_run(Run(place), data, callbacks, devices)
+    if recipe is None:
+        raise InputError("name a recipe: only a run that is resumed has its own.")
     if isinstance(recipe, str):
         from recipes.pretrained import recipe_of
 
         recipe = recipe_of(recipe)
-    if resume:
-        return continue_run(Run(out), data, callbacks)
-    return continue_run(*begin(recipe, out, data), callbacks)
+    return continue_run(*begin(recipe, place, data), callbacks, devices)
 
 
 def begin(
@@ -94,7 +105,10 @@ def begin(
 
 
 def continue_run(
-    run: Run, data: Splits | None = None, callbacks: Sequence[keras.callbacks.Callback] = ()
+    run: Run,
+    data: Splits | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    devices: Devices = ONE,
 ) -> Run:
     """Train a run to its end from where it stands, and finish it.
 
@@ -105,7 +119,7 @@ def continue_run(
     if run.finished:
         return run
     data = own_data(run, data)
-    return finish(run, learn(run, data, callbacks), data)
+    return finish(run, learn(run, data, callbacks, devices=devices), data, devices.count)
 
 
 def own_data(run: Run, data: Splits | None) -> Splits:
@@ -129,6 +143,7 @@ def learn(
     data: Splits,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     until: int | None = None,
+    devices: Devices = ONE,
 ) -> keras.Model:
     """Train a run from where it stands; its test examples are not looked at.
 
@@ -138,13 +153,31 @@ def learn(
         callbacks: Keras callbacks.
         until: number of the epoch after which to pause, from 1; default its recipe's last. The
             schedule of the learning rate is that of all epochs.
+        devices: on which it trains.
 
     Returns:
         The model with the weights that are kept, in the units of the data.
 
     Raises:
+        InputError: the devices cannot train such a model.
         CheckFailed: the loss became infinite or not a number.
     """
+    with devices.scope():
+        _learn(run, data, callbacks, until, devices)
+    model = run.load_initial()
+    run.load_kept(model, run.read_state() or State())
+    _unscale_head(model, data)
+    return model
+
+
+def _learn(
+    run: Run,
+    data: Splits,
+    callbacks: Sequence[keras.callbacks.Callback],
+    until: int | None,
+    devices: Devices,
+) -> None:
+    """Train a run from where it stands; what it has learned is in its state."""
     recipe = run.config.recipe
     until = recipe.all_epochs if until is None else until
     run.sweep()
@@ -153,6 +186,11 @@ def learn(
     if recipe.precision != "float32":
         model = surgery.with_precision(model, recipe.precision)
     if goes_on(run.config.architecture, data):
+        if not devices.carries_state:
+            raise InputError(
+                "a model that carries its states from batch to batch trains on one device under "
+                "TensorFlow: several take parts of a batch (KERAS_BACKEND=jax does not mind)."
+            )
         model = _carrying(model, run.config.architecture, run.config.arguments, recipe)
     scaled = standardized_targets(data)
     stages = stages_of(model, recipe) if recipe.fine_tuning else []
@@ -160,14 +198,10 @@ def learn(
         state = run.read_state() or State()
         if state.epoch < min(phase.epochs.stop, until):
             try:
-                _fit(model, stages, run, scaled, phase, state, callbacks, until)
+                _fit(model, stages, run, scaled, phase, state, callbacks, until, devices)
             except (CheckFailed, InputError, ValueError):
                 run.discard_if_empty()
                 raise
-    model = run.load_initial()
-    run.load_kept(model, run.read_state() or State())
-    _unscale_head(model, data)
-    return model
 
 
 def goes_on(architecture: str, data: Splits) -> bool:
@@ -352,6 +386,7 @@ def _fit(
     state: State,
     callbacks: Sequence[keras.callbacks.Callback],
     until: int,
+    devices: Devices,
 ) -> None:
     """Train one phase from the state on disk, which every epoch renews, up to an epoch."""
     recipe, task = run.config.recipe, run.config.task
@@ -372,6 +407,7 @@ def _fit(
     own = optimizer(
         recipe, phase.learning_rate, phase.schedule, total, shares if factor != 1 else ()
     )
+    model = devices.spread(model)
     compile_model(model, recipe, task, own)
     model.optimizer.build(model.trainable_variables)
     if state.epoch:
@@ -390,7 +426,7 @@ def _fit(
         callbacks=[
             _Forget(),
             *averaged,
-            Checkpoint(run, state, phase.epochs, *averaged),
+            Checkpoint(run, state, phase.epochs, devices, *averaged),
             keras.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False),
             *callbacks,
         ],

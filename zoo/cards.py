@@ -142,7 +142,10 @@ class Reference(Frozen, frozen=True):
 
 
 class Training(Frozen, frozen=True):
-    """How the training went: enough to run it again and to know what it cost."""
+    """How the training went: enough to run it again and to know what it cost.
+
+    `devices` is the number of those that shared the batches or the weights.
+    """
 
     command: str
     seed: int
@@ -153,6 +156,7 @@ class Training(Frozen, frozen=True):
     commit: str
     hardware: str
     versions: dict[str, str]
+    devices: int = 1
 
 
 class ParityReport(Frozen, frozen=True):

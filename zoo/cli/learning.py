@@ -26,6 +26,15 @@ Steps = Annotated[int | None, typer.Option(help="Of an agent: steps that it play
 Batch = Annotated[int | None, typer.Option(help="Examples in a step.")]
 Rate = Annotated[float | None, typer.Option(help="Highest learning rate.")]
 Seed = Annotated[int | None, typer.Option(help="Of weights, order, augmentation and dropout.")]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        help="Devices that share the work: a number, all, or cluster; see docs/devices.md."
+    ),
+]
+Shards = Annotated[
+    int, typer.Option("--model-shards", help="Devices over which the weights are divided.")
+]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`zoo train` and `zoo finetune`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from zoo.weights import model_folder
 
 if TYPE_CHECKING:
     from recipes.folder import Folder
+    from recipes.recipe import Recipe
     from recipes.tuning.kinds import AnyRecipe
 
 
@@ -36,6 +37,8 @@ def train(
     batch_size: learning.Batch = None,
     learning_rate: learning.Rate = None,
     seed: learning.Seed = None,
+    devices: learning.Devices = None,
+    model_shards: learning.Shards = 1,
     set_: options.Set = None,
     strict: options.Strict = False,
     download: options.Download = False,
@@ -57,7 +60,8 @@ def train(
     given = options.data_options(target, task, drop, strict, download, fields, text=text)
     if resume:
         place = out or (options.default_out(None, name) if name else None)
-        _resume(place, fields | given | ({"data": data} if data else {}), json)
+        changes = fields | given | ({"data": data} if data else {})
+        _resume(place, changes, devices, model_shards, json)
         return
     if name is None:
         raise InputError("name a recipe or an architecture; `zoo list` shows them.")
@@ -66,7 +70,7 @@ def train(
     output.start_tensorflow()
     recipe = learning.recipe_for(name, data, env, fields, given)
     with resumable(place, "train"):
-        learning.show(_trained(recipe, place), json)
+        learning.show(_trained(recipe, place, devices, model_shards), json)
 
 
 def finetune(
@@ -95,6 +99,8 @@ def finetune(
     batch_size: learning.Batch = None,
     learning_rate: learning.Rate = None,
     seed: learning.Seed = None,
+    devices: learning.Devices = None,
+    model_shards: learning.Shards = 1,
     set_: options.Set = None,
     strict: options.Strict = False,
     download: options.Download = False,
@@ -113,7 +119,8 @@ def finetune(
     )
     given = options.data_options(target, task, drop, strict, download, fields, text=text)
     if resume:
-        _resume(out, fields | given | ({"data": data} if data else {}), json)
+        changes = fields | given | ({"data": data} if data else {})
+        _resume(out, changes, devices, model_shards, json)
         return
     if model is None or data is None:
         raise InputError("name a model and the data to fine-tune it on: zoo finetune NAME --data …")
@@ -122,6 +129,7 @@ def finetune(
     refuse_taken(place)
     output.start_tensorflow()
     import recipes
+    from recipes.devices import devices_for
     from recipes.finetuning import finetuning_defaults
     from recipes.inputs import data_options_for
     from recipes.recipe import TOKENS, Recipe
@@ -136,12 +144,20 @@ def finetune(
     total = planned["epochs"] + (0 if splits.task in TOKENS else planned["head_epochs"])
     with resumable(place, "finetune"):
         run = recipes.finetune(
-            model, splits, place, data_options=given, callbacks=[Bar(total)], **fields
+            model,
+            splits,
+            place,
+            devices=devices_for(devices, model_shards),
+            data_options=given,
+            callbacks=[Bar(total)],
+            **fields,
         )
     show_run(run, json)
 
 
-def _resume(out: Path | None, changes: dict[str, Any], json: bool) -> None:
+def _resume(
+    out: Path | None, changes: dict[str, Any], devices: str | None, model_shards: int, json: bool
+) -> None:
     """Finish an interrupted run, and print how well it does."""
     if out is None:
         raise InputError("name the run that is to be resumed (--out).")
@@ -152,30 +168,47 @@ def _resume(out: Path | None, changes: dict[str, Any], json: bool) -> None:
         )
     output.start_tensorflow()
     with resumable(out, "train"):
-        learning.show(_trained(None, out), json)
+        learning.show(_trained(None, out, devices, model_shards), json)
 
 
-def _trained(recipe: "AnyRecipe | None", place: Path) -> "Folder[Any]":
+def _trained(
+    recipe: "AnyRecipe | None", place: Path, devices: str | None, model_shards: int
+) -> "Folder[Any]":
     """Train by a recipe of any kind, and show how it goes.
 
     Args:
         recipe: how, or `None` to go on where the run in `place` stopped.
         place: folder of the run.
+        devices: as in `recipes.train`.
+        model_shards: over how many of them the weights are divided.
     """
     import recipes
     from recipes.adversarial import AdversarialRecipe
     from recipes.control import ControlRecipe
-    from recipes.supervised import continue_run
+    from recipes.devices import devices_for
     from zoo.cli import adversarial, control
 
-    if isinstance(recipe, ControlRecipe) or (recipe is None and control.is_agents_run(place)):
-        return control.train_agent(recipe, place)
-    if isinstance(recipe, AdversarialRecipe) or (
+    agents = isinstance(recipe, ControlRecipe) or (recipe is None and control.is_agents_run(place))
+    generators = isinstance(recipe, AdversarialRecipe) or (
         recipe is None and adversarial.is_adversaries_run(place)
-    ):
-        return adversarial.train(recipe, place)
+    )
+    if (agents or generators) and (devices or model_shards > 1):
+        raise InputError(
+            f"{'agents' if agents else 'generators and critics'} learn on one device: leave out "
+            "--devices and --model-shards."
+        )
+    if agents:
+        return control.train_agent(cast("ControlRecipe | None", recipe), place)
+    if generators:
+        return adversarial.train(cast("AdversarialRecipe | None", recipe), place)
+    spread = devices_for(devices, model_shards)
     if recipe is None:
-        run = recipes.Run(place)
-        return continue_run(run, callbacks=[learning.bar(run.config.recipe)])
-    data = learning.loaded(recipe)
-    return recipes.train(recipe, place, data=data, callbacks=[learning.bar(recipe)])
+        # Of a cluster's processes, only the first need have the run.
+        own = recipes.Run(place).config.recipe if learning.unfinished(place) else None
+        bars = [learning.bar(own)] if own else []
+        return recipes.train(own, place, resume=True, devices=spread, callbacks=bars)
+    supervised = cast("Recipe", recipe)
+    data = learning.loaded(supervised)
+    return recipes.train(
+        supervised, place, data=data, devices=spread, callbacks=[learning.bar(supervised)]
+    )
