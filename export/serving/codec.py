@@ -47,13 +47,33 @@ def body_of(content: bytes) -> Body:
     return body
 
 
-def arrays_of(body: Body, signature: Signature) -> Arrays:
+def _booleans(value: Any) -> bool:
+    """Return whether there is a true or false somewhere in a value of JSON."""
+    if isinstance(value, list):
+        return any(map(_booleans, value))
+    if isinstance(value, dict):
+        return any(map(_booleans, value.values()))
+    return isinstance(value, bool)
+
+
+def arrays_of(body: Body, signature: Signature, content: bytes) -> Arrays:
     """Return what a signature takes from a body.
+
+    Args:
+        body: the request.
+        signature: that it asks.
+        content: the body as it came.
 
     Raises:
         BadRequest: a name, a shape or a value is wrong.
     """
     names = [tensor.name for tensor in signature.inputs]
+    # Among numbers, NumPy would take them for ones and zeros. To look at every value takes a while.
+    if (b"true" in content or b"false" in content) and (
+        _booleans(body.inputs if body.instances is None else body.instances)
+        and all(tensor.dtype != "bool" for tensor in signature.inputs)
+    ):
+        raise BadRequest(f"true and false are no values of {', '.join(names)}.")
     if body.instances is not None:
         columns = _columns(body.instances, names)
     elif isinstance(body.inputs, dict) and "b64" not in body.inputs:

@@ -100,9 +100,10 @@ class _Rest:
 
     async def _predicted(self, request: Request) -> bytes:
         _, version = self._asked(request)
-        body = codec.body_of(await self._content(request))
+        content = await self._content(request)
+        body = codec.body_of(content)
         signature = version.signature(body.signature_name)
-        arrays = codec.arrays_of(body, signature)
+        arrays = codec.arrays_of(body, signature, content)
         seconds = self.server.settings.seconds
         outputs = await version.answer(body.signature_name, arrays, seconds)
         return codec.response_of(outputs, body)

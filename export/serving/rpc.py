@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf import any_pb2
-from tensorflow_serving.apis import (
+
+from export.artifact import Tensor
+from export.serving import codec
+from export.serving.faults import Fault
+from export.serving.models import Version
+from export.serving.protos import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
-
-from export.artifact import Tensor
-from export.serving import codec
-from export.serving.faults import Fault
-from export.serving.models import Version
 
 if TYPE_CHECKING:
     from export.serving.server import Server

@@ -121,6 +121,8 @@ class Server:
             listening = socket.create_server((host, port), backlog=1024)
         except OSError:
             raise InputError(f"the port {port} of {host} is taken, or not ours.") from None
+        # Inherited by every connection: an answer's second packet is not to wait for a receipt.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         web = _Uvicorn(config)
         calls = None
         if grpc_port is not None:

@@ -1,5 +1,7 @@
 """`zoo serve`: models over REST and gRPC."""
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -58,14 +60,17 @@ def serve(
         max_bytes=max_megabytes << 20,
         seconds=seconds,
     )
+    named: dict[str, str] = {}
+    for model in models:
+        name, _, what = model.rpartition("=")
+        name = name or Path(what).name
+        if name in named:
+            raise InputError(f"two models are called {name!r}: name one of them NAME=WHAT.")
+        named[name] = what
     with tempfile.TemporaryDirectory(prefix="zoo-serve-") as scratch:
-        places = {}
-        for model in models:
-            name, _, what = model.rpartition("=")
-            name = name or Path(what).name
-            if name in places:
-                raise InputError(f"two models are called {name!r}: name one of them NAME=WHAT.")
-            places[name] = _place(what, Path(scratch) / name, quantize)
+        places = {
+            name: _place(what, Path(scratch) / name, quantize) for name, what in named.items()
+        }
         asyncio.run(Server(places, settings).run(host, port, grpc_port or None))
 
 
@@ -81,9 +86,13 @@ def _place(what: str, scratch: Path, quantize: str) -> Path:
     from zoo.weights import model_folder
 
     model_folder(what)  # a wrong name is answered at once
-    output.start_tensorflow()
-    import export as exporting
-
+    # In a process of its own: a server that has TensorFlow takes ten times the memory.
+    command = [sys.executable, "-m", "zoo", "export", what, "--out", str(scratch), "--no-verify"]
     with output.progress.status(f"exporting {what}"):
-        exporting.export(what, scratch, "litert", quantize, verify=False)
+        made = subprocess.run(
+            [*command, "--quantize", quantize], capture_output=True, text=True, check=False
+        )
+    if made.returncode:
+        lines = made.stderr.strip().splitlines() or [f"it could not be exported: {what}"]
+        raise InputError(lines[-1].removeprefix("zoo: "))
     return scratch

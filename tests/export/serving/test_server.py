@@ -1,7 +1,6 @@
 """A server as its clients see it: answers, refusals, versions, and processes that are killed."""
 
 import base64
-import http.client
 import json
 import os
 import re
@@ -11,15 +10,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from served import Served, serving
 
 from export import export
 from recipes import Run
@@ -29,88 +27,6 @@ predict_pb2 = pytest.importorskip("tensorflow_serving.apis.predict_pb2")
 pytest.importorskip("uvicorn")
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-@dataclass
-class Served:
-    """A running server, from outside."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    grpc_port: int
-
-    def call(
-        self, method: str, path: str, body: Any = None, timeout: float = 30.0
-    ) -> tuple[int, Any]:
-        """Return the status and the JSON (or text) of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        content = body if isinstance(body, bytes | None) else json.dumps(body)
-        connection.request(method, path, content)
-        response = connection.getresponse()
-        text = response.read().decode()
-        connection.close()
-        kind = response.headers.get("content-type", "")
-        return response.status, json.loads(text) if "json" in kind else text
-
-    def predict(self, body: Any, name: str = "digits") -> tuple[int, Any]:
-        return self.call("POST", f"/v1/models/{name}:predict", body)
-
-    def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
-        """Wait until something is so."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "it did not come to be so"
-            assert self.process.poll() is None, "the server ended"
-            time.sleep(0.1)
-
-    def ready(self) -> bool:
-        try:
-            return self.call("GET", "/readyz")[0] == 200
-        except OSError:
-            return False
-
-    @property
-    def workers(self) -> list[int]:
-        """Processes that hold artifacts."""
-        found = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid), "-f", "serving.worker"],
-            capture_output=True, text=True,
-        )  # fmt: skip
-        return [int(line) for line in found.stdout.split()]
-
-
-def started(*arguments: str) -> Served:
-    ports = free_port(), free_port()
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "zoo", "serve", *arguments,
-            "--port", str(ports[0]), "--grpc-port", str(ports[1]),
-        ],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    served = Served(process, *ports)
-    end = time.monotonic() + 120
-    while not served.ready():
-        assert process.poll() is None, process.stderr.read().decode()
-        assert time.monotonic() < end
-        time.sleep(0.2)
-    return served
-
-
-def ended(served: Served) -> int:
-    served.process.send_signal(signal.SIGTERM)
-    try:
-        return served.process.wait(30)
-    finally:
-        if served.process.poll() is None:
-            served.process.kill()
-        served.process.stderr.close()
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +39,8 @@ def place(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(place: Path) -> Iterator[Served]:
-    served = started(str(place), "--max-megabytes", "1", "--seconds", "20")
-    yield served
-    ended(served)
+    with serving(str(place), "--max-megabytes", "1", "--seconds", "20") as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +113,13 @@ class TestRest:
         status, answer = server.predict(body)
         assert status == 400
         assert words in answer["error"]
+
+    def test_booleans_are_no_numbers(self, server: Served, images: np.ndarray) -> None:
+        spoiled = images[:1].tolist()
+        spoiled[0][0][0][0] = True
+        status, answer = server.predict({"instances": spoiled})
+        assert status == 400
+        assert answer["error"] == "true and false are no values of image."
 
     def test_numbers_out_of_range(self, server: Served, images: np.ndarray) -> None:
         for value in (300, -1, 0.5, 1e400):
@@ -375,23 +297,23 @@ def test_a_new_version_takes_over(
 
 def test_a_full_queue_is_429_and_the_end_is_orderly(exported: Any, images: np.ndarray) -> None:
     place = exported("saved_model", "float32").path
-    served = started(f"slow={place}", "--max-waiting", "1", "--max-batch", "1")
     body = {"instances": np.repeat(images, 5, axis=0).tolist()}
     statuses: list[int] = []
+    with serving(f"slow={place}", "--max-waiting", "1", "--max-batch", "1") as served:
 
-    def ask() -> None:
-        statuses.append(served.predict(body, "slow")[0])
+        def ask() -> None:
+            statuses.append(served.predict(body, "slow")[0])
 
-    threads = [threading.Thread(target=ask) for _ in range(24)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        threads = [threading.Thread(target=ask) for _ in range(24)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        workers = served.workers
+        assert served.end() == 0
     assert set(statuses) <= {200, 429}
     assert statuses.count(200) >= 2
     assert 429 in statuses
-    workers = served.workers
-    assert ended(served) == 0
     for process in workers:
         assert not Path(f"/proc/{process}").exists()
 
@@ -408,6 +330,27 @@ def test_what_cannot_be_served(
     arguments: list[str], words: str, complaint: Callable[..., str]
 ) -> None:
     assert words in complaint("serve", *arguments)
+
+
+def test_a_server_does_without_tensorflow(server: Served) -> None:
+    maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "numpy" in maps
+    assert "tensorflow" not in maps
+
+
+def test_under_load_and_abuse_nothing_breaks(tmp_path: Path) -> None:
+    """Ten minutes of it, in which memory shows, are in benchmarks/results/soak.csv."""
+    script = Path(__file__).parents[3] / "benchmarks" / "soak.py"
+    found = subprocess.run(
+        [
+            sys.executable, str(script), "--seconds", "20", "--growth", "2",
+            "--out", str(tmp_path / "soak.csv"),
+        ],
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stdout
+    assert "valid gRPC,OK" in found.stdout
+    assert "worker killed,replaced" in found.stdout
 
 
 def test_a_port_that_is_taken(place: Path) -> None:
