@@ -55,7 +55,7 @@ class Manifest(Frozen, frozen=True):
         task: "classification", "regression", "reconstruction", "translation",
             "language_modeling", "control", "generation", or "encoding" of an encoder.
         format: name of the format.
-        quantization: "float32", "float16", "dynamic" or "int8".
+        quantization: "float32", "float16", "dynamic", "int8" or "int4".
         inputs: what goes into the signature `serving_default`, under these names.
         outputs: what comes out of it, under these names.
         labels: names of the classes in the order of `class_index`.

@@ -168,6 +168,53 @@ def _timed_on(
     return {name: np.asarray(values)[places] for name, values in given.items()}
 
 
+def time_artifacts(
+    artifacts: Sequence[Artifact],
+    inputs: dict[str, np.ndarray],
+    *,
+    rounds: int = 5,
+    seconds: float = 0.2,
+) -> list[float]:
+    """Return the median milliseconds of a call of each artifact, all asked in turn.
+
+    Args:
+        artifacts: of one model.
+        inputs: of a call, by name; the first axis counts examples.
+        rounds: how often each is asked, in turn.
+        seconds: of each turn.
+    """
+    batch = len(next(iter(inputs.values())))
+    processes: list[_Process] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "inputs.npz"
+        np.savez(file, allow_pickle=False, **inputs)
+        try:
+            for one in artifacts:  # those that have started are ended, whatever comes
+                processes.append(_Process(one.path, file, one.manifest.format))  # noqa: PERF401
+            times = _in_turn(processes, (batch,), rounds, seconds, lambda words: None)
+        finally:
+            for process in processes:
+                process.end()
+    return [float(np.median(of_batches[batch])) for of_batches in times]
+
+
+def _in_turn(
+    processes: "Sequence[_Process]",
+    sizes: Sequence[int],
+    rounds: int,
+    seconds: float,
+    say: Callable[[str], None],
+) -> list[dict[int, list[float]]]:
+    """Ask processes in turn, and return the milliseconds of each one's calls by batch."""
+    times: list[dict[int, list[float]]] = [{size: [] for size in sizes} for _ in processes]
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}")
+        for size in sizes:
+            for process, own in zip(processes, times, strict=True):
+                own[size] += process.ask(size, seconds)
+    return times
+
+
 def _measured(
     folders: dict[tuple[str, str], Path],
     made: dict[tuple[str, str], Artifact | str],
@@ -186,12 +233,8 @@ def _measured(
                 processes[form] = _Process(folder, inputs, form[0])
             except InputError as error:
                 lost[form] = str(error)
-        times: dict[Any, dict[int, list[float]]] = {f: {b: [] for b in BATCHES} for f in processes}
-        for number in range(rounds):
-            say(f"round {number + 1} of {rounds}")
-            for batch in BATCHES:
-                for form, process in processes.items():
-                    times[form][batch] += process.ask(batch, seconds)
+        turns = _in_turn(list(processes.values()), BATCHES, rounds, seconds, say)
+        times = dict(zip(processes, turns, strict=True))
     finally:
         for process in processes.values():
             process.end()

@@ -1,5 +1,7 @@
 """The process that converts a SavedModel to LiteRT; see `export.litert`."""
 
+import contextlib
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,12 @@ import numpy as np
 
 from export.artifact import SIGNATURE
 from export.subprocesses import Result, serve
+
+# Bits of a kernel -> what has such kernels, by LiteRT's names.
+_INT4 = {
+    4: ("CONV_2D", "FULLY_CONNECTED"),
+    8: ("DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE"),
+}
 
 
 def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Result:
@@ -21,11 +29,12 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
         for i in range(0, count - size + 1, size):
             yield SIGNATURE, {name: values[i : i + size] for name, values in calibration.items()}
 
+    int4 = request["quantization"] == "int4"
     converter = tf.lite.TFLiteConverter.from_saved_model(
         request["saved_model"], signature_keys=request["signatures"]
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if request["quantization"] != "float32":
+    if request["quantization"] not in ("float32", "int4"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if request["quantization"] == "float16":
         converter.target_spec.supported_types = [tf.float16]
@@ -41,8 +50,25 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         reason = next((li for li in lines if "error" in li.lower()), lines[-1] if lines else "")
         return Result({"unsupported": unsupported, "error": reason or type(error).__name__})
-    Path(request["target"]).write_bytes(content)
+    Path(request["target"]).write_bytes(_in_int4(content) if int4 else content)
     return Result({"unsupported": [], "error": ""})
+
+
+def _in_int4(content: bytes) -> bytes:
+    """Return a float32 file with kernels of four bits, a scale for each output channel.
+
+    Kernels that LiteRT computes with eight bits only, those of depthwise and transposed
+    convolutions, get eight. What goes into a layer is rounded to eight as it comes.
+    """
+    from litert_quantizer.qtyping import TFLOperationName
+    from litert_quantizer.quantizer import Quantizer
+
+    quantizer = Quantizer(bytearray(content))
+    for bits, operations in _INT4.items():
+        for name in operations:
+            quantizer.add_dynamic_config(".*", TFLOperationName(name), num_bits=bits)
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells of sizes
+        return bytes(quantizer.quantize().quantized_model or b"")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def export(
         format: "saved_model", "litert" (default), "onnx", "openvino" or "stablehlo"; the last three
             need extras of the same names.
         quantization: "float32"; for LiteRT and ONNX also "float16", "dynamic" (int8 weights) and
-            "int8" (full); for OpenVINO "float16" (weights) and "int8".
+            "int8" (full), for LiteRT "int4" (weights); for OpenVINO "float16" (weights) and "int8".
         samples: inputs and targets (or `None`) to compare on; see `verify`. Default: a run's own.
         calibration: inputs for "int8". Default: a run's own, or the samples' inputs.
         labels: names of the classes. Default: the card's.

@@ -61,7 +61,7 @@ ROWS = (
         name="litert",
         writer="export.litert:write",
         reader="export.litert:read",
-        quantizations=("float32", "float16", "dynamic", "int8"),
+        quantizations=("float32", "float16", "dynamic", "int8", "int4"),
         of_texts=("float32", "float16", "dynamic"),
         loops=False,
     ),

@@ -32,8 +32,9 @@ def write(servable: Any, folder: Path, conversion: Conversion) -> None:
     Args:
         servable: the model with its signatures.
         folder: gets `model.tflite`.
-        conversion: "float32", "float16", "dynamic" (int8 weights), or "int8" (full). A model with
-            `FakeQuantize` layers needs no calibration, and is int8 in "dynamic" and "float16" too.
+        conversion: "float32", "float16", "dynamic" (int8 weights), "int8" (full), or "int4"
+            (weights; of depthwise and transposed convolutions int8). A model with `FakeQuantize`
+            layers needs no calibration, and is int8 in "dynamic" and "float16" too.
 
     Raises:
         InputError: an op has no built-in form, no calibration data, the converter crashed or took
@@ -45,6 +46,8 @@ def write(servable: Any, folder: Path, conversion: Conversion) -> None:
     calibrated = any(isinstance(layer, FakeQuantize) for layer in servable.model.layers)
     if quantization == "int8" and not conversion.examples and not calibrated:
         raise InputError("int8 needs real examples to calibrate with: give `calibration`.")
+    if quantization == "int4" and calibrated:
+        raise InputError("this model learned with the numbers of int8: take that, and not int4.")
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "saved_model"
         saved_model.write(servable, source, Conversion())

@@ -1,8 +1,11 @@
 """What all tests share: a quiet TensorFlow, a cache of their own, small finished runs, commands."""
 
+import ctypes
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +29,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("ZOO_HOME", str(tmp_path_factory.mktemp("zoo_home")))
         patch.setenv("ZOO_OFFLINE", "1")
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def given_back() -> Iterator[None]:
+    """Give the memory of a module's models back: some are large, and a session holds hundreds."""
+    yield
+    gc.collect()
+    with suppress(AttributeError, OSError):  # another C library keeps what it has
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

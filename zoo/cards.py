@@ -164,7 +164,7 @@ class ParityReport(Frozen, frozen=True):
 
     Attributes:
         format: name of the format, such as "litert".
-        quantization: "float32", "float16", "dynamic" or "int8".
+        quantization: "float32", "float16", "dynamic", "int8" or "int4".
         bytes: size of the artifact's files.
         examples: number of samples that both were run on.
         largest_difference: largest absolute difference of the outputs; where the largest output is

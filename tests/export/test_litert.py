@@ -84,6 +84,27 @@ def test_int8_of_lenet5_is_less_than_a_third(lenet: keras.Model, tmp_path: Path)
     assert small <= 0.3 * full
 
 
+def test_int4_is_an_eighth_and_answers_any_batch(digits_run: Run, tmp_path: Path) -> None:
+    made = export(digits_run.path, tmp_path / "int4", "litert", "int4", max_drop=3.0)
+    assert made.parity.agreement > 0.95
+    full = export(digits_run.path, tmp_path / "full", "litert", verify=False)
+    sizes = [(one.path / "model.tflite").stat().st_size for one in (made, full)]
+    assert sizes[0] < sizes[1] / 6
+    interpreter = Interpreter(model_path=str(made.path / "model.tflite"))
+    (detail,) = interpreter.get_input_details()
+    images = digits_run.samples("test").inputs[:5]
+    interpreter.resize_tensor_input(detail["index"], images.shape)
+    interpreter.allocate_tensors()
+    found = interpreter.get_signature_runner("serving_default")(image=images)
+    expected = digits_run.load().predict(images, verbose=0)
+    np.testing.assert_array_equal(found["class_index"], expected.argmax(-1))
+
+
+def test_int4_is_not_for_a_model_that_learned_with_int8(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="learned with the numbers of int8"):
+        export("dqn-cartpole", tmp_path / "int4", "litert", "int4", verify=False)
+
+
 def test_int8_without_examples_says_so(lenet: keras.Model, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="calibrate"):
         export(lenet, tmp_path / "out", "litert", "int8", verify=False)

@@ -12,6 +12,7 @@ from zoo.weights import model_folder
 
 if TYPE_CHECKING:
     from export import Measured
+    from export.parity import Samples
 
 
 def benchmark(
@@ -21,6 +22,9 @@ def benchmark(
     ] = "",
     rounds: Annotated[int, typer.Option(help="How often each form is asked, in turn.")] = 5,
     seconds: Annotated[float, typer.Option(help="Of each turn and batch.")] = 0.2,
+    examples: Annotated[
+        int, typer.Option(min=0, help="Of the test split, to compare on; 0 for all.")
+    ] = 0,
     data: options.Data = None,
     target: options.Target = None,
     task: options.Task = None,
@@ -47,6 +51,8 @@ def benchmark(
     if data or not shipping.keeps_samples(model):
         own = options.data_options(target, task, drop, text=text)
         given = shipping.samples_of(model, found, data, own)
+    if examples and given:
+        given["samples"] = first_of(given["samples"], examples)
     rows = exporting.benchmark(
         model, formats=names, rounds=rounds, seconds=seconds, progress=output.progress.print,
         **given,
@@ -67,6 +73,17 @@ def benchmark(
     for row in rows:
         if row.why_not:
             output.progress.print(f"{row.format} {row.quantization}: {row.why_not}")
+
+
+def first_of(samples: "Samples", count: int) -> "Samples":
+    """Return the first of some samples."""
+    inputs, targets = samples
+    some = (
+        {name: values[:count] for name, values in inputs.items()}
+        if isinstance(inputs, dict)
+        else inputs[:count]
+    )
+    return some, None if targets is None else targets[:count]
 
 
 def flat(row: "Measured") -> dict[str, object]:
