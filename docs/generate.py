@@ -1,4 +1,4 @@
-"""Writes every generated part of README.md: tables from cards, and the tour's real output.
+"""Writes every generated part of README.md and docs/: tables, and the tour's real output.
 
     python docs/generate.py           tables from the cards
     python docs/generate.py --tour    run the commands of the tour first, and keep what they print
@@ -12,10 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tables import TABLES
+import shipping
+import tables
 
+TABLES = tables.TABLES | shipping.TABLES
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+FILES = (ROOT / "README.md", ROOT / "docs" / "deploy.md")
 TOUR = ROOT / "docs" / "tour"
 
 COMMANDS = {
@@ -56,7 +58,7 @@ def take_the_tour() -> None:
 
 
 def generated(text: str) -> str:
-    """Return README's text with every generated part made anew."""
+    """Return a file's text with every generated part made anew."""
 
     def part(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -69,4 +71,5 @@ def generated(text: str) -> str:
 if __name__ == "__main__":
     if "--tour" in sys.argv[1:]:
         take_the_tour()
-    README.write_text(generated(README.read_text()))
+    for file in FILES:
+        file.write_text(generated(file.read_text()))

@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 import zoo
-from export.formats import FORMATS
 from zoo.catalog import ROWS
 from zoo.cli.output import figure, size
 
@@ -370,16 +369,6 @@ def searches() -> str:
     return "\n".join(rows)
 
 
-def formats() -> str:
-    """Return the table of export formats, from export/formats.py."""
-    rows = ["| format | quantizations | of texts | needs |", "|---|---|---|---|"]
-    for row in FORMATS.values():
-        needs = f"`deepzoo[{row.extra}]`" if row.extra else ""
-        cells = (row.name, ", ".join(row.quantizations), ", ".join(row.of_texts), needs)
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
-
-
 def clusters() -> str:
     """Return the table of MNIST by k-means, from benchmarks/results/clusters.csv."""
     table = pd.read_csv(RESULTS / "clusters.csv")
@@ -410,5 +399,4 @@ TABLES = {
     "five_ways": five_ways,
     "searches": searches,
     "clusters": clusters,
-    "formats": formats,
 }

@@ -69,7 +69,8 @@ class Manifest(Frozen, frozen=True):
         tokenizers: of a model that reads text: the name of each input -> the vocabulary beside it.
         decoding: of a model that writes text: how it does.
         signatures: what it can be asked beside `serving_default`, by name.
-        platforms: that a StableHLO program was lowered for; it is compared on the CPU.
+        platforms: that a StableHLO program was lowered for.
+        hardware: of such a program, in words: "lowered for cuda, tpu; run on cpu".
         part: "encoder" or "decoder" of an autoencoder; "" for all of a model.
     """
 
@@ -92,6 +93,7 @@ class Manifest(Frozen, frozen=True):
     signatures: dict[str, Signature] = {}
     part: str = ""
     platforms: list[str] = []
+    hardware: str = ""
 
     def signature(self, name: str = SIGNATURE) -> Signature:
         """Return what goes into a signature, and what comes out.

@@ -110,7 +110,7 @@ def export(
         beam_width: number of beginnings of the beam search, and of its answers.
         length_penalty: of the beam search: 0 prefers short answers, 1 long ones.
         platforms: of "stablehlo", what the program is lowered for: "cpu", "cuda", "tpu" (all three
-            by default).
+            by default). One that is compared is lowered for the CPU, too, on which it is run.
         weights_beside: of "stablehlo", keep the weights in a file beside the program, which takes
             them as its first argument.
         train_step: of "stablehlo", a step of training that is lowered beside it; see
@@ -213,6 +213,8 @@ def export(
 
             if takes_pictures(servable):
                 add_bytes(servable)
+    if format == "stablehlo" and verify and "cpu" not in platforms:
+        platforms = (*platforms, "cpu")
     conversion = Conversion(
         quantization, calibration, timeout, tuple(platforms), weights_beside, train_step
     )
@@ -237,7 +239,8 @@ def export(
             decoding=servable.decoding,
             signatures={k: v for k, v in servable.signatures.items() if k != artifact.SIGNATURE},
             files=artifact.hashes(temporary),
-            platforms=list(conversion.platforms) if format == "stablehlo" else [],
+            platforms=list(platforms) if format == "stablehlo" else [],
+            hardware=_hardware(platforms, verify) if format == "stablehlo" else "",
             versions={
                 name: importlib.metadata.version(name)
                 for name in ("tensorflow", "keras", "ai-edge-litert", "deepzoo", *row.packages)
@@ -283,6 +286,12 @@ def _of_texts(
     return TextServable(
         model, task, tokenizers, decoding, labels, row.all_ops, batch, fixed, row.decodes
     )
+
+
+def _hardware(platforms: Sequence[str], run: bool) -> str:
+    """Return in words what a program is lowered for, and where it was run."""
+    others = [name for name in platforms if name != "cpu"] or ["cpu"]
+    return f"lowered for {', '.join(others)}; {'run on cpu' if run else 'not run'}"
 
 
 def _replaceable(path: Path) -> bool:

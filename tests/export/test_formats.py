@@ -98,6 +98,13 @@ def test_openvino_takes_inputs_by_name(exported: Any, digits_run: Run) -> None:
 def test_a_program_says_what_it_was_lowered_for(digits_run: Run, tmp_path: Path) -> None:
     made = export(digits_run.path, tmp_path / "all", "stablehlo")
     assert made.manifest.platforms == ["cpu", "cuda", "tpu"]
+    assert made.manifest.hardware == "lowered for cuda, tpu; run on cpu"
+    far = export(digits_run.path, tmp_path / "far", "stablehlo", platforms=["tpu"])
+    assert far.manifest.platforms == ["tpu", "cpu"]
+    assert far.manifest.hardware == "lowered for tpu; run on cpu"
+    blind = export(digits_run.path, tmp_path / "not", "stablehlo", platforms=["tpu"], verify=False)
+    assert blind.manifest.platforms == ["tpu"]
+    assert blind.manifest.hardware == "lowered for tpu; not run"
     beside = export(
         digits_run.path, tmp_path / "beside", "stablehlo", platforms=["cpu", "tpu"],
         weights_beside=True,

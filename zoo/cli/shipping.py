@@ -145,6 +145,8 @@ def export(
         _print(f"{artifact.path}", artifact.parity)
     else:
         output.out.print(f"{artifact.path}: written, not compared with the model.")
+    if artifact.manifest.hardware:
+        output.out.print(f"{artifact.path}: {artifact.manifest.hardware}.")
 
 
 def _to_repositories(
