@@ -25,11 +25,10 @@ RUNS = Path("runs")
 # How each model learns with rounded numbers.
 SETTINGS = {
     "resnet20-cifar10": {
-        "epochs": 8,
+        "epochs": 4,
         "head_epochs": 0,
         "batch_size": 128,
-        "optimizer": "sgd",
-        "learning_rate": 0.01,
+        "learning_rate": 2e-4,
         "schedule": "cosine",
         "augment": {"crop": 4.0, "flip": 0.5},
     },

@@ -47,7 +47,9 @@ def servers() -> str:
         cells = []
         for count in counts:
             [row] = table[(table.server == server) & (table.clients == count)].itertuples()
-            cells.append(f"{row.requests_per_second:,.0f}/s ({row.p50_ms:.1f}, {row.p99_ms:.1f} ms)")
+            cells.append(
+                f"{row.requests_per_second:,.0f}/s ({row.p50_ms:.1f}, {row.p99_ms:.1f} ms)"
+            )
         rows.append(f"| {server} | {' | '.join(cells)} |")
     return "\n".join(rows)
 

@@ -6,6 +6,7 @@ as in *Quantizing deep convolutional networks for efficient inference*, Krishnam
 https://arxiv.org/abs/1806.08342, section 3
 """
 
+import math
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from zoo.folding import folded, producer
 from zoo.layers import ROUNDED, FakeQuantize, RoundedKernel, channel_axes, rounded
 
 INT8 = "int8"
+_MOST_BYTES = 1 << 28  # of activations that are looked at together
 _ACTIVATIONS = (layers.Activation, layers.ReLU, layers.LeakyReLU)
 # What hands its input's numbers on, though maybe not all of them, nor in that shape.
 _TRANSPARENT = (layers.Flatten, layers.Reshape, layers.MaxPooling2D, layers.Dropout)
@@ -130,7 +132,9 @@ class _Rounding:
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
-        self.done: dict[int, Any] = {}  # id of a tensor whose numbers are rounded -> itself
+        # By the id of a tensor, which is kept so that no other gets that id:
+        self.done: dict[int, tuple[Any, Any]] = {}  # it and what it becomes when it is rounded
+        self.inside: dict[int, Any] = {}  # behind a layer with a kernel
 
     def change(self, layer: Any) -> Any:
         """Return the layer that takes another's place."""
@@ -143,33 +147,46 @@ class _Rounding:
 
     def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """Return what a layer gives, rounded."""
+        kernel = bool(channel_axes(layer))
+        # The range of what comes from the input alone is that of all examples.
+        inside = kernel or any(id(x) in self.inside for x in keras.tree.flatten(args))
+        result = self._called(layer, inside, *args, **kwargs)
+        if inside:
+            self.inside |= {id(x): x for x in keras.tree.flatten(result)}
+        return result
+
+    def _called(self, layer: Any, inside: bool, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, layers.Identity):
             return args[0]
         if isinstance(layer, _TRANSPARENT + _PADDED):
             result = layer(*args, **kwargs)
-            if id(args[0]) in self.done:
-                self.done[id(result)] = result
+            if id(args[0]) in self.done and self.done[id(args[0])][1] is args[0]:
+                self.done[id(result)] = result, result
             return result
         if channel_axes(layer):
-            args = (self._rounded(args[0], producer(args[0]).name), *args[1:])
+            x = args[0]
+            args = (self._rounded(x, producer(x).name, id(x) in self.inside), *args[1:])
         result = layer(*args, **kwargs)
         own = self.model.get_layer(layer.name) if isinstance(layer, keras.Layer) else layer
         if _is_fused(self.model, own) or _activation(layer) in _BOUNDED:
             return result
-        result = self._rounded(result, layer.name)
+        result = self._rounded(result, layer.name, inside)
         after = _activation(own)
         if not channel_axes(own) or after in _FUSED:
             return result
         name = f"{layer.name}_{after}"
         result = layers.Activation(own.activation, name=name, dtype="float32")(result)
-        return result if after in _BOUNDED else self._rounded(result, name)
+        return result if after in _BOUNDED else self._rounded(result, name, True)
 
-    def _rounded(self, x: Any, name: str) -> Any:
-        if id(x) in self.done or not keras.backend.is_float_dtype(x.dtype):
+    def _rounded(self, x: Any, name: str, of_examples: bool) -> Any:
+        if not keras.backend.is_float_dtype(x.dtype):
             return x
-        x = FakeQuantize(name=f"{name}_int8", dtype="float32")(x)
-        self.done[id(x)] = x
-        return x
+        if id(x) not in self.done:
+            layer = FakeQuantize(of_examples=of_examples, name=f"{name}_int8", dtype="float32")
+            result = layer(x)
+            self.done[id(x)] = x, result
+            self.done[id(result)] = result, result
+        return self.done[id(x)][1]
 
 
 def _is_fused(model: keras.Model, layer: Any) -> bool:
@@ -224,13 +241,15 @@ def calibrate(model: keras.Model, inputs: Any) -> None:
     """Set the ranges of a model's `FakeQuantize` layers by what goes through them.
 
     Args:
-        model: of `quantization_aware`.
+        model: of `quantization_aware` or `rounding`.
         inputs: examples, as the model takes them.
     """
     for layer in model.layers:  # each one behind those that are calibrated by now
         if isinstance(layer, FakeQuantize):
             before = keras.Model(model.inputs, layer.input)
-            layer.adapt(before.predict(inputs, verbose=0))
+            size = max(1, _MOST_BYTES // max(1, 4 * math.prod(layer.input.shape[1:])))
+            parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+            layer.adapt_to(before.predict(part, verbose=0) for part in parts)
 
 
 def _consumers(model: keras.Model, name: str) -> list[Any]:

@@ -239,3 +239,42 @@ class TestRounding:
         inputs = keras.Input((3,))
         with pytest.raises(InputError, match="no layer with a kernel"):
             rounding(keras.Model(inputs, layers.ReLU()(inputs)))
+
+
+def test_a_range_of_examples_cuts_off_what_few_of_them_reach() -> None:
+    layer = FakeQuantize(of_examples=True)
+    examples = np.zeros((4, 5, 2), "float32")
+    examples[:, 0, 0] = (1.0, 2.0, 3.0, 10.0)
+    examples[:, 1, 1] = (-1.0, -1.0, -1.0, -5.0)
+    layer.adapt(examples)
+    assert (float(layer.least), float(layer.greatest)) == (-2.0, 4.0)
+    assert float(np.asarray(layer(examples)).max()) == pytest.approx(4.0, abs=0.03)
+    again = FakeQuantize.from_config(layer.get_config())
+    assert again.of_examples
+
+
+def test_a_model_that_rounds_keeps_the_whole_range_of_its_input() -> None:
+    model = rounding(zoo.build("lenet5"))
+    kinds = [layer.of_examples for layer in model.layers if isinstance(layer, FakeQuantize)]
+    assert kinds[0] is False
+    assert all(kinds[1:])
+
+
+def test_what_two_kernels_read_unrounded_is_rounded_once() -> None:
+    inputs = keras.Input((8, 8, 3), name="picture")
+    outputs = [layers.Conv2D(4, 3, name=name)(inputs) for name in ("one", "other")]
+    model = rounding(keras.Model(inputs, layers.Concatenate()(outputs)))
+    assert [layer.name for layer in model.layers].count("picture_int8") == 1
+
+
+def test_ranges_by_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = np.random.default_rng(0).integers(0, 256, (40, 28, 28, 1), "uint8")
+    ranges = []
+    for most in (1 << 28, 7 * 4 * 28 * 28):
+        monkeypatch.setattr("zoo.quantization._MOST_BYTES", most)
+        keras.utils.set_random_seed(0)
+        model = rounding(zoo.build("lenet5"))
+        calibrate(model, inputs)
+        found = [x for x in model.layers if isinstance(x, FakeQuantize)]
+        ranges.append([(float(x.least), float(x.greatest)) for x in found])
+    np.testing.assert_allclose(*ranges, rtol=1e-4)

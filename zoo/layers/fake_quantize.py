@@ -1,8 +1,10 @@
 """Activations rounded as they are where a model runs in int8."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 _LEAST_RANGE = 1e-6
@@ -24,6 +26,9 @@ class FakeQuantize(keras.layers.Layer):
 
     Args:
         momentum: of the range's moving average. Default 0.99.
+        of_examples: the range is from the mean of the examples' least numbers to the mean of their
+            greatest. What lies beyond in some examples is cut off, and the rest is rounded the
+            finer for it. Default `False`: the least and the greatest of all.
         **kwargs: of `keras.layers.Layer`.
 
     Example:
@@ -35,9 +40,9 @@ class FakeQuantize(keras.layers.Layer):
         [0.0, 18.0, 255.0]
     """
 
-    def __init__(self, momentum: float = 0.99, **kwargs: Any) -> None:
+    def __init__(self, momentum: float = 0.99, of_examples: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.momentum = momentum
+        self.momentum, self.of_examples = momentum, of_examples
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the range."""
@@ -48,20 +53,39 @@ class FakeQuantize(keras.layers.Layer):
 
     def adapt(self, examples: Any) -> None:
         """Take the range from an array of any shape."""
-        if not self.built:
-            self.build(examples.shape)
-        self._follow(examples, 0.0)
+        self.adapt_to([examples])
+
+    def adapt_to(self, parts: Iterable[Any]) -> None:
+        """Take the range from arrays of examples, one after the other."""
+        ranges, counts = [], []
+        for part in parts:
+            if not self.built:
+                self.build(part.shape)
+            ranges.append([float(x) for x in self._range(ops.convert_to_tensor(part))])
+            counts.append(len(part))
+        if self.of_examples:
+            least, greatest = np.average(ranges, axis=0, weights=counts)
+        else:
+            least, greatest = np.min(ranges, axis=0)[0], np.max(ranges, axis=0)[1]
+        self._follow(least, greatest, 0.0)
 
     def call(self, x: Any, training: bool | None = False) -> Any:
         """Round `x`."""
         if training:
-            self._follow(x, self.momentum)
+            self._follow(*self._range(x), self.momentum)
         return keras.quantizers.fake_quant_with_min_max_vars(x, self.least, self.greatest)
 
-    def _follow(self, x: Any, momentum: float) -> None:
-        """Move the range towards that of `x`; 0 always lies in it."""
-        least = ops.minimum(ops.cast(ops.min(x), self.least.dtype), 0)
-        greatest = ops.maximum(ops.cast(ops.max(x), self.greatest.dtype), 0)
+    def _range(self, x: Any) -> tuple[Any, Any]:
+        """Return the least and the greatest number of a batch, or the means of its examples'."""
+        if self.of_examples and len(x.shape) > 1:
+            axes = tuple(range(1, len(x.shape)))
+            return ops.mean(ops.min(x, axes)), ops.mean(ops.max(x, axes))
+        return ops.min(x), ops.max(x)
+
+    def _follow(self, least: Any, greatest: Any, momentum: float) -> None:
+        """Move the range towards another; 0 always lies in it."""
+        least = ops.minimum(ops.cast(least, self.least.dtype), 0)
+        greatest = ops.maximum(ops.cast(greatest, self.greatest.dtype), 0)
         greatest = ops.maximum(greatest, least + _LEAST_RANGE)
         self.least.assign(momentum * self.least + (1 - momentum) * least)
         self.greatest.assign(momentum * self.greatest + (1 - momentum) * greatest)
@@ -72,4 +96,5 @@ class FakeQuantize(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        return {**super().get_config(), "momentum": self.momentum}
+        own = {"momentum": self.momentum, "of_examples": self.of_examples}
+        return {**super().get_config(), **own}
