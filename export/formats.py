@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,11 @@ def check_installed(row: Format) -> None:
         raise InputError(
             f"the format {row.name} needs {', '.join(missing)}: install deepzoo[{row.extra}]."
         )
+
+
+def threads() -> int:
+    """Return how many threads a reader computes with: all, or as many as ZOO_THREADS says."""
+    return int(os.environ.get("ZOO_THREADS") or os.cpu_count() or 1)
 
 
 def resolve(place: str) -> Callable[..., Any]:

@@ -1,6 +1,5 @@
 """LiteRT (formerly TensorFlow Lite), for phones and small devices: built-in ops only."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from export import saved_model, subprocesses
 from export.artifact import SIGNATURE, Manifest
-from export.formats import Conversion
+from export.formats import Conversion, threads
 from zoo.errors import InputError
 
 MODEL = "model.tflite"
@@ -87,7 +86,7 @@ def read(folder: Path, manifest: Manifest) -> Callable[..., Any]:
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=str(folder / MODEL), num_threads=os.cpu_count())
+    interpreter = Interpreter(model_path=str(folder / MODEL), num_threads=threads())
     known = interpreter.get_signature_list()
     for name in (SIGNATURE, *manifest.signatures):
         wanted = sorted(tensor.name for tensor in manifest.signature(name).inputs)
@@ -117,6 +116,7 @@ def _only(interpreter: Any) -> Callable[..., Any]:
         nonlocal shapes
         wanted = {name: value.shape for name, value in arrays.items()}
         if wanted != shapes:
+            shapes = {}  # a shape that does not fit leaves the file in none
             for name, shape in wanted.items():
                 interpreter.resize_tensor_input(inputs[name], shape)
             interpreter.allocate_tensors()

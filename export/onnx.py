@@ -4,7 +4,6 @@ tf2onnx writes some graphs that no reader accepts, and says nothing: each file i
 Runtime before it counts, and held against its model like every artifact.
 """
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from export import saved_model, subprocesses
 from export.artifact import SIGNATURE, Manifest
-from export.formats import Conversion
+from export.formats import Conversion, threads
 from zoo.errors import InputError
 
 MODEL = "model.onnx"
@@ -60,7 +59,7 @@ def read(folder: Path, manifest: Manifest) -> Callable[..., Any]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = threads()
     session = onnxruntime.InferenceSession(
         str(folder / MODEL), options, providers=["CPUExecutionProvider"]
     )

@@ -5,6 +5,7 @@ come, and the more there are, the larger the batches become.
 """
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -18,15 +19,28 @@ from typing import Any
 
 import numpy as np
 
-from export.formats import FORMATS
-from export.serving.faults import BadRequest, Fault, Late, QueueFull, Unavailable
-from export.serving.wire import LENGTH, Header, packed, unpacked
+from export.serving.faults import (
+    BadRequest,
+    Fault,
+    Late,
+    Leaving,
+    QueueFull,
+    TooLarge,
+    Unavailable,
+)
+from export.serving.wire import LENGTH, Header, examples_in, packed, unpacked
 
 Arrays = dict[str, np.ndarray]
+log = logging.getLogger("zoo.serve")
 
 _START = 120.0  # seconds that a worker has to load its artifact
-_ATTEMPTS = 2  # workers that a batch is given to, if the first one dies of it
+_GRACE = 10.0  # seconds after a batch's last deadline in which its worker may still come back
 _PATIENCE = 5.0  # seconds that a worker has to leave
+_PAUSE = 1.0  # seconds between two tries to start a worker
+
+
+class Gone(Exception):  # noqa: N818 - of the process, and nobody's mistake
+    """A worker's process ended, or does not answer."""
 
 
 @dataclass
@@ -36,23 +50,34 @@ class Waiting:
     Attributes:
         signature: that it asks.
         arrays: its inputs; the first axis counts examples.
-        count: of those.
-        kind: what must be the same of requests that are answered together.
         deadline: `time.monotonic` at which its answer is worth nothing any more.
         answer: that it waits for.
+        count: of its examples.
+        kind: what must be the same of requests that are answered together.
     """
 
     signature: str
     arrays: Arrays
-    count: int
     deadline: float
     answer: asyncio.Future[Arrays]
+    count: int = field(init=False)
     kind: tuple[Any, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Note what others must have in common with it."""
+        self.count = examples_in(self.arrays)
         shapes = ((n, x.dtype.str, x.shape[1:]) for n, x in sorted(self.arrays.items()))
-        self.kind = (self.signature, *shapes)
+        scalar = any(x.ndim == 0 for x in self.arrays.values())
+        self.kind = (self.signature, id(self)) if scalar else (self.signature, *shapes)
+
+    def finish(self, result: Arrays | Fault) -> None:
+        """Give the answer, if somebody still waits for it."""
+        if self.answer.done():
+            return
+        if isinstance(result, Fault):
+            self.answer.set_exception(result)
+        else:
+            self.answer.set_result(result)
 
 
 class Worker:
@@ -60,53 +85,81 @@ class Worker:
 
     Args:
         folder: of the artifact.
+        format: of the artifact.
         threads: that it may compute with.
+
+    Attributes:
+        ready: it has loaded the artifact, and answers.
     """
 
     def __init__(self, folder: Path, format: str, threads: int) -> None:
         self.folder, self.threads = folder, threads
         self.environment = {"KERAS_BACKEND": "jax"} if format == "stablehlo" else {}
         self.process: asyncio.subprocess.Process | None = None
+        self.writer: asyncio.StreamWriter | None = None
+        self.ready = False
 
     async def start(self) -> None:
         """Start the process, and wait until it has loaded the artifact.
 
         Raises:
-            Unavailable: it cannot be loaded.
+            Unavailable: it cannot be started, or cannot load the artifact. No process is left.
         """
+        try:
+            async with asyncio.timeout(_START):
+                header = await self._started()
+        except (TimeoutError, asyncio.IncompleteReadError, OSError) as error:
+            await self.kill()
+            raise Unavailable(f"{self.folder} could not be loaded: {_words(error)}") from None
+        except BaseException:
+            await self.kill()
+            raise
+        if header.error:
+            await self.kill()
+            raise Unavailable(f"{self.folder} could not be loaded: {header.error}")
+        self.ready = True
+
+    async def _started(self) -> Header:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with theirs:
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "export.serving.worker"),
-                *(str(self.folder), str(theirs.fileno()), str(self.threads)),
-                pass_fds=[theirs.fileno()],
-                env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | self.environment,
-                stdin=asyncio.subprocess.DEVNULL,
-            )
+            try:
+                self.process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "export.serving.worker"),
+                    *(str(self.folder), str(theirs.fileno()), str(self.threads)),
+                    pass_fds=[theirs.fileno()],
+                    env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | self.environment,
+                    stdin=asyncio.subprocess.DEVNULL,
+                )
+            except OSError:
+                ours.close()
+                raise
         self.reader, self.writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
-        try:
-            header, _ = await asyncio.wait_for(self._receive(), _START)
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
-            raise Unavailable(f"{self.folder} could not be loaded.") from None
-        if header.error:
-            raise Unavailable(f"{self.folder} could not be loaded: {header.error}")
+        header, _ = await self._receive()
+        return header
 
-    async def ask(self, signature: str, arrays: Arrays) -> Arrays:
+    async def ask(self, signature: str, arrays: Arrays, seconds: float) -> Arrays:
         """Return the answers to a batch.
 
         Raises:
-            BadRequest: the artifact cannot answer this batch.
-            ConnectionError: the process is gone.
+            Fault: the artifact cannot answer this batch.
+            Gone: the process ended, or did not answer in time; it is of no use any more.
         """
+        if self.writer is None or not self.ready:
+            raise Gone("it is not there.")
         try:
-            self.writer.writelines(packed(Header(signature=signature), arrays))
-            await self.writer.drain()
-            header, answers = await self._receive()
-        except (asyncio.IncompleteReadError, OSError) as error:
-            raise ConnectionError(str(error)) from None
+            async with asyncio.timeout(seconds):
+                self.writer.writelines(packed(Header(signature=signature), arrays))
+                await self.writer.drain()
+                header, answers = await self._receive()
+        except (TimeoutError, asyncio.IncompleteReadError, OSError) as error:
+            self.ready = False
+            raise Gone(_words(error)) from None
+        except BaseException:  # what it would answer now would be taken for the next answer
+            self.ready = False
+            raise
         if header.error:
-            raise BadRequest(header.error)
+            raise (Unavailable if header.facts.get("unavailable") else BadRequest)(header.error)
         return answers
 
     async def _receive(self) -> tuple[Header, Arrays]:
@@ -116,17 +169,30 @@ class Worker:
         )
 
     async def end(self) -> None:
-        """End the process."""
-        if self.process is None:
-            return
-        with suppress(AttributeError, OSError):
+        """End the process in order, or kill it if it does not leave."""
+        self.ready = False
+        if self.writer is not None:
             self.writer.close()
-        try:
-            await asyncio.wait_for(self.process.wait(), _PATIENCE)
-        except TimeoutError:
+        if self.process is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.process.wait(), _PATIENCE)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """End the process at once."""
+        self.ready = False
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+        if self.process is not None:
             with suppress(ProcessLookupError):
                 self.process.kill()
             await self.process.wait()
+            self.process = None
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 class Batcher:
@@ -159,53 +225,92 @@ class Batcher:
         self.tasks: list[asyncio.Task[None]] = []
         self.ending = False
 
+    @property
+    def ready(self) -> bool:
+        """Whether a worker answers."""
+        return not self.ending and any(worker.ready for worker in self.workers)
+
     async def start(self) -> None:
         """Start the workers.
 
         Raises:
-            Unavailable: one of them cannot load the artifact.
+            Unavailable: one of them cannot load the artifact. No process is left.
         """
         try:
             await asyncio.gather(*(worker.start() for worker in self.workers))
-        except Unavailable:
-            await asyncio.gather(*(worker.end() for worker in self.workers))
+        except BaseException:
+            await asyncio.gather(*(worker.kill() for worker in self.workers))
             raise
         self.tasks = [asyncio.create_task(self._work(worker)) for worker in self.workers]
 
-    async def ask(self, signature: str, arrays: Arrays, seconds: float) -> Arrays:
-        """Return the answers to a request, once a worker has come to it.
+    def admit(self, requests: int = 1) -> None:
+        """Refuse requests that there is no room for.
 
         Raises:
+            QueueFull: too many wait.
+            Unavailable: the workers are being ended.
+        """
+        if self.ending:
+            raise Leaving("this version is being taken away: ask again.")
+        if self.waiting and len(self.waiting) + requests > self.max_waiting:
+            raise QueueFull(f"{len(self.waiting)} requests are waiting: ask again later.")
+
+    async def ask(self, signature: str, arrays: Arrays, seconds: float) -> Arrays:
+        """Return the answers to a request, once workers have come to it.
+
+        A request of more examples than go into a batch is divided into batches.
+
+        Raises:
+            TooLarge: it has more examples than all batches that may wait.
             QueueFull: too many wait.
             Late: nobody came to it in time.
             BadRequest: the artifact cannot answer it.
             Unavailable: the workers die of it, or are being ended.
         """
-        if self.ending:
-            raise Unavailable("this version is being taken away: ask again.")
-        if len(self.waiting) >= self.max_waiting:
-            raise QueueFull(f"{len(self.waiting)} requests are waiting: ask again later.")
-        request = Waiting(
-            signature,
-            arrays,
-            len(next(iter(arrays.values()))),
-            time.monotonic() + seconds,
-            asyncio.get_running_loop().create_future(),
-        )
+        parts = self._divided(arrays)
+        if len(parts) > self.max_waiting:
+            most = self.max_waiting * self.max_batch
+            raise TooLarge(f"{examples_in(arrays):,} examples are more than {most:,}: send fewer.")
+        self.admit(len(parts))
+        loop, deadline = asyncio.get_running_loop(), time.monotonic() + seconds
+        requests = [Waiting(signature, part, deadline, loop.create_future()) for part in parts]
         async with self.arrived:
-            self.waiting.append(request)
-            self.arrived.notify()
+            self.waiting.extend(requests)
+            self.arrived.notify(len(requests))
         try:
-            return await asyncio.wait_for(request.answer, seconds)
+            async with asyncio.timeout(seconds):
+                answers = [await request.answer for request in requests]
         except TimeoutError:
             raise Late(f"there was no answer within {seconds:g} s.") from None
+        finally:
+            for request in requests:
+                request.answer.cancel()
+        if len(answers) == 1:
+            return answers[0]
+        return {name: np.concatenate([x[name] for x in answers]) for name in answers[0]}
+
+    def _divided(self, arrays: Arrays) -> list[Arrays]:
+        count = examples_in(arrays)
+        if count <= self.max_batch:
+            return [arrays]
+        return [
+            {name: x[start : start + self.max_batch] if x.ndim else x for name, x in arrays.items()}
+            for start in range(0, count, self.max_batch)
+        ]
 
     async def end(self) -> None:
-        """Answer what waits, and end the workers."""
+        """Answer what waits, and end the workers; those that hang are killed."""
         self.ending = True
         async with self.arrived:
             self.arrived.notify_all()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.tasks:
+            _, hanging = await asyncio.wait(self.tasks, timeout=_GRACE)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
+        for request in self.waiting:
+            request.finish(Unavailable("the server is ending."))
+        self.waiting.clear()
         await asyncio.gather(*(worker.end() for worker in self.workers))
 
     async def _work(self, worker: Worker) -> None:
@@ -219,17 +324,13 @@ class Batcher:
                     return
                 continue
             try:
-                answers = await self._answered(worker, batch)
-            except Fault as fault:
-                await self._refused(worker, batch, fault)
-                continue
-            self.observe(sum(request.count for request in batch))
-            start = 0
-            for request in batch:
-                part = slice(start, start + request.count)
-                start += request.count
-                if not request.answer.done():
-                    request.answer.set_result({name: x[part] for name, x in answers.items()})
+                await self._serve(worker, batch)
+            except Exception:  # the next batch may be a better one
+                log.exception("a batch could not be answered")
+                await worker.kill()
+            finally:
+                for request in batch:
+                    request.finish(Fault("the server failed at this request."))
 
     def _next(self) -> list[Waiting]:
         """Take requests of one kind from the queue, in the order in which they came."""
@@ -251,41 +352,64 @@ class Batcher:
         self.waiting.extendleft(reversed(left))
         return taken
 
-    async def _answered(self, worker: Worker, batch: list[Waiting]) -> Arrays:
-        """Return the answers to a batch; a worker that dies is replaced, and asked once more."""
+    async def _serve(self, worker: Worker, batch: list[Waiting]) -> None:
+        """Answer a batch; if there is no answer to all, each alone: one may have spoiled it."""
+        try:
+            answers = await self._answers(worker, batch)
+        except (BadRequest, Gone) as error:
+            if len(batch) > 1:
+                for request in batch:
+                    if not request.answer.done():
+                        await self._serve(worker, [request])
+            elif isinstance(error, Gone):
+                await self._again(worker, batch[0])
+            else:
+                batch[0].finish(error)
+            return
+        except Fault as fault:
+            for request in batch:
+                request.finish(fault)
+            return
+        self.observe(sum(request.count for request in batch))
+        start = 0
+        for request in batch:
+            part = slice(start, start + request.count)
+            start += request.count
+            whole = len(batch) == 1
+            request.finish(answers if whole else {name: x[part] for name, x in answers.items()})
+
+    async def _again(self, worker: Worker, request: Waiting) -> None:
+        """Ask a request once more, of whose batch a worker has died."""
+        try:
+            request.finish(await self._answers(worker, [request]))
+        except Gone:
+            request.finish(Unavailable("the model's process ended twice while it answered."))
+        except Fault as fault:
+            request.finish(fault)
+
+    async def _answers(self, worker: Worker, batch: list[Waiting]) -> Arrays:
+        """Return the answers to a batch, by a worker that is started again if it is gone.
+
+        Raises:
+            Fault: the artifact cannot answer, or the worker cannot be started.
+            Gone: the worker ended, or hung until nobody waited any more.
+        """
         arrays = batch[0].arrays
         if len(batch) > 1:
             arrays = {
                 name: np.concatenate([request.arrays[name] for request in batch]) for name in arrays
             }
-        for _ in range(_ATTEMPTS):
+        if not worker.ready:
+            await worker.kill()
             try:
-                return await worker.ask(batch[0].signature, arrays)
-            except ConnectionError:
-                await worker.end()
                 await worker.start()
-        raise Unavailable("the model's process ended twice while it answered.")
-
-    async def _refused(self, worker: Worker, batch: list[Waiting], fault: Fault) -> None:
-        """Tell a batch that there is no answer: each alone, for one may have spoiled it for all."""
-        alone = isinstance(fault, BadRequest) and len(batch) > 1
-        for request in batch:
-            if request.answer.done():
-                continue
-            if not alone:
-                request.answer.set_exception(fault)
-                continue
-            try:
-                request.answer.set_result(await self._answered(worker, [request]))
-            except Fault as own:
-                request.answer.set_exception(own)
+            except Unavailable:
+                await asyncio.sleep(_PAUSE)  # what is wrong may pass, and is not to take a core
+                raise
+        left = max(request.deadline for request in batch) - time.monotonic()
+        return await worker.ask(batch[0].signature, arrays, max(left, 0) + _GRACE)
 
 
 def threads_for(workers: int) -> int:
     """Return how many threads each of some workers may compute with."""
     return max(1, (os.cpu_count() or 1) // workers)
-
-
-def formats() -> list[str]:
-    """Return the formats that can be served."""
-    return list(FORMATS)

@@ -2,13 +2,14 @@
 
 import base64
 import binascii
+import math
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from export.artifact import Signature, Tensor
-from export.serving.faults import BadRequest
+from export.serving.faults import BadRequest, TooLarge, Unavailable
 
 Arrays = dict[str, np.ndarray]
 
@@ -40,6 +41,8 @@ def body_of(content: bytes) -> Body:
     """
     try:
         body = _decode(content)
+    except RecursionError:
+        raise BadRequest("the body is nested too deeply.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"the body is no JSON that a prediction takes: {error}") from None
     if (body.instances is None) == (body.inputs is None):
@@ -139,13 +142,17 @@ def typed(found: np.ndarray, tensor: Tensor) -> np.ndarray:
     if wanted.kind in "iu":
         limits = np.iinfo(wanted)
         whole = found.dtype.kind in "iu" or bool((found == np.floor(found)).all())
-        if not whole or (found.size and (found.min() < limits.min or found.max() > limits.max)):
+        # The greatest of 64 bits has no like among floats: the next is one too many.
+        above = float(limits.max) + 1 if found.dtype.kind == "f" else int(limits.max) + 1
+        if not whole or (found.size and (found.min() < limits.min or found.max() >= above)):
             raise BadRequest(
                 f"{tensor.name} takes whole numbers from {limits.min} to {limits.max}."
             )
-    elif not np.isfinite(found).all():
+    with np.errstate(over="ignore"):
+        result = found.astype(wanted)
+    if wanted.kind == "f" and not np.isfinite(result).all():
         raise BadRequest(f"{tensor.name} holds what is infinite or not a number.")
-    return found.astype(wanted)
+    return result
 
 
 def _strings(value: Any, tensor: Tensor) -> np.ndarray:
@@ -172,17 +179,27 @@ def checked(arrays: Arrays, signature: Signature) -> Arrays:
         BadRequest: one has another shape, or there are different numbers of examples.
     """
     for tensor in signature.inputs:
-        shape, wanted = arrays[tensor.name].shape, tensor.shape
-        fits = len(shape) == len(wanted) and all(
-            side in (None, given) for side, given in zip(wanted[1:], shape[1:], strict=True)
-        )
-        if not fits:
-            sides = ", ".join("any" if n is None else str(n) for n in [None, *wanted[1:]])
-            raise BadRequest(f"{tensor.name} has the shape {list(shape)}; it takes [{sides}].")
-    counts = {len(x) for x in arrays.values()}
-    if len(counts) != 1 or 0 in counts:
+        shape = arrays[tensor.name].shape
+        check_shape(list(shape), tensor)
+    counts = {len(x) for x in arrays.values() if x.ndim}
+    if len(counts) > 1 or 0 in counts:
         raise BadRequest("all inputs must hold the same number of examples, one at least.")
     return arrays
+
+
+def check_shape(shape: list[int], tensor: Tensor) -> None:
+    """Refuse a shape that is not a tensor's; a batch may be of any size.
+
+    Raises:
+        BadRequest: says what the tensor takes.
+    """
+    wanted = tensor.shape
+    fits = len(shape) == len(wanted) and all(
+        side in (None, given) for side, given in zip(wanted[1:], shape[1:], strict=True)
+    )
+    if not fits:
+        known = ["any" if n is None else str(n) for n in [None, *wanted[1:]]] if wanted else []
+        raise BadRequest(f"{tensor.name} has the shape {shape}; it takes [{', '.join(known)}].")
 
 
 def response_of(outputs: Arrays, body: Body) -> bytes:
@@ -200,15 +217,25 @@ def response_of(outputs: Arrays, body: Body) -> bytes:
 def _plain(values: np.ndarray) -> list[Any]:
     """Return an array as JSON has it."""
     if values.dtype.kind in "OS":
-        return [x.decode() if isinstance(x, bytes) else x for x in values.tolist()]
+        return [x.decode(errors="replace") if isinstance(x, bytes) else x for x in values.tolist()]
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise Unavailable(
+            "the model's answer is infinite or not a number, which JSON has no word for."
+        )
     return values.tolist()
 
 
-def from_proto(proto: Any, tensor: Tensor) -> np.ndarray:
+def from_proto(proto: Any, tensor: Tensor, most: int) -> np.ndarray:
     """Return a `TensorProto` as an array.
 
+    Args:
+        proto: the message.
+        tensor: what it is to be.
+        most: bytes of the array: one value of a message may stand for many.
+
     Raises:
-        BadRequest: its type is not the tensor's, or it does not hold as much as its shape says.
+        BadRequest: its type or shape is not the tensor's, or it holds less than its shape says.
+        TooLarge: it would have more bytes.
     """
     name = _NAMES.get(proto.dtype, "")
     if name != tensor.dtype:
@@ -216,7 +243,13 @@ def from_proto(proto: Any, tensor: Tensor) -> np.ndarray:
     shape = [dim.size for dim in proto.tensor_shape.dim]
     if any(side < 0 for side in shape):
         raise BadRequest(f"{tensor.name} has a shape that is not known: {shape}.")
-    count = int(np.prod(shape, dtype="int64"))
+    check_shape(shape, tensor)
+    count = math.prod(shape)
+    size = 1 if name == "string" else np.dtype(name).itemsize
+    if count * size > most:
+        raise TooLarge(
+            f"{tensor.name} would have {count * size:,} bytes; the server takes {most:,}."
+        )
     if name == "string":
         values = np.empty(len(proto.string_val), object)
         values[:] = list(proto.string_val)
@@ -226,7 +259,7 @@ def from_proto(proto: Any, tensor: Tensor) -> np.ndarray:
             raise BadRequest(f"{tensor.name} holds another number of bytes than {shape} has.")
         values = np.frombuffer(proto.tensor_content, kind)
     else:
-        values = np.array(getattr(proto, _VALUES[name]), name)
+        values = typed(np.array(getattr(proto, _VALUES[name])), tensor)
         if len(values) == 1:  # stands for all
             values = np.repeat(values, count)
     if values.size != count:

@@ -48,6 +48,10 @@ class Unavailable(Fault):
     status, code = 503, "UNAVAILABLE"
 
 
+class Leaving(Unavailable):
+    """The version is being taken away: another may answer."""
+
+
 class Late(Fault):
     """The answer would come after the request's deadline."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from export import artifact
 from export.artifact import SIGNATURE, Manifest, Signature
 from export.serving.batching import Arrays, Batcher, threads_for
-from export.serving.faults import NotFound, Unavailable
+from export.serving.faults import Late, NotFound, Unavailable
 from export.serving.reading import further_signatures
 from zoo.errors import InputError
 
@@ -71,6 +72,7 @@ class Version:
         )
         self.signatures = {SIGNATURE: manifest.signature(), **manifest.signatures}
         self.further = further_signatures(folder, manifest)
+        self.reading = 0  # requests whose pictures or texts are being read
 
     def signature(self, name: str) -> Signature:
         """Return what a signature takes and gives.
@@ -91,10 +93,40 @@ class Version:
         name = name or SIGNATURE
         if name not in self.further:
             return await self.batcher.ask(name, arrays, seconds)
-        way, loop = self.further[name], asyncio.get_running_loop()
-        read = await loop.run_in_executor(None, way.read, arrays)
-        found = await self.batcher.ask(way.asks, read, seconds)
-        return await loop.run_in_executor(None, way.write, found)
+        way, started = self.further[name], time.monotonic()
+        self.batcher.admit(1 + self.reading)
+        self.reading += 1
+        try:
+            read = await asyncio.to_thread(way.read, arrays)
+        finally:
+            self.reading -= 1
+        left = seconds - (time.monotonic() - started)
+        if left <= 0:
+            raise Late(f"there was no answer within {seconds:g} s.")
+        return await asyncio.to_thread(way.write, await self.batcher.ask(way.asks, read, left))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a version could not be loaded.
+
+    Attributes:
+        reason: in words.
+        stamp: times and sizes of its files then.
+    """
+
+    reason: str
+    stamp: tuple[tuple[str, int, int], ...]
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return names, times and sizes of the files in a folder; they change while it is copied."""
+    try:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        facts = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
+    except OSError:  # it is being removed
+        return ()
+    return tuple((name, fact.st_mtime_ns, fact.st_size) for name, fact in facts)
 
 
 @dataclass
@@ -105,13 +137,18 @@ class Model:
         name: by which it is asked for.
         place: an artifact, or a folder with one in each numbered folder.
         versions: that answer, by number.
-        failed: number of a version -> why it could not be loaded.
+        failed: number of a version -> why it could not be loaded, and what it was then.
     """
 
     name: str
     place: Path
     versions: dict[int, Version] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, Failure] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its newest version answers."""
+        return bool(self.versions) and self.version().batcher.ready
 
     def on_disk(self) -> dict[int, Path]:
         """Return the versions that there are."""
@@ -142,28 +179,38 @@ class Model:
         return self.versions[number]
 
     async def renew(self, settings: Settings, observe: Callable[[str, int], None]) -> None:
-        """Load the newest version on disk that can be, and then take older ones away."""
+        """Load the newest version on disk that can be, and then take the others away.
+
+        One that could not be loaded is tried again when its files have changed; one whose folder
+        is gone makes room for the newest that is left.
+        """
         found = self.on_disk()
-        served = max(self.versions, default=0)
+        self.failed = {number: why for number, why in self.failed.items() if number in found}
         for number in sorted(found, reverse=True):
-            if number <= served:
+            if number in self.versions:
                 return
-            if number not in self.failed and await self._load(number, found[number], settings,
-                                                              observe):  # fmt: skip
+            known = self.failed.get(number)
+            if known and known.stamp == _stamp(found[number]):
+                continue
+            if await self._load(number, found[number], settings, observe):
                 return
 
     async def _load(
         self, number: int, folder: Path, settings: Settings, observe: Callable[[str, int], None]
     ) -> bool:
         """Load a version, and end those that it takes the place of; return whether it could be."""
+        stamp = _stamp(folder)
         try:
-            manifest = artifact.read(folder)
-            version = Version(number, folder, manifest, settings, lambda n: observe(self.name, n))
+            manifest = await asyncio.to_thread(artifact.read, folder)
+            version = await asyncio.to_thread(
+                Version, number, folder, manifest, settings, lambda n: observe(self.name, n)
+            )
             await version.batcher.start()
-        except (InputError, Unavailable) as error:
-            self.failed[number] = str(error)
+        except (InputError, Unavailable, OSError) as error:
+            self.failed[number] = Failure(str(error), stamp)
             log.error("%s, version %d: %s", self.name, number, error)
             return False
+        self.failed.pop(number, None)
         older, self.versions = list(self.versions.values()), {number: version}
         log.info("%s, version %d: serving", self.name, number)
         for one in older:

@@ -5,10 +5,10 @@
 | `serve_bytes` | `image_bytes`, JPEG, PNG and so on | `serving_default` |
 | `texts` | `texts` | `serving_default` of a classifier |
 | `translate` | `source` | `greedy` |
-| `write` | `prompt`, `temperature`, `seed` | `generate` |
 """
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,13 @@ import numpy as np
 
 from export.artifact import SIGNATURE, Manifest, Signature, Tensor
 from export.serving.batching import Arrays
-from export.serving.faults import BadRequest
+from export.serving.faults import BadRequest, TooLarge
 
 if TYPE_CHECKING:
     from zoo.tokenizer import Tokenizer
+
+
+_MOST_READ = 256 << 20  # bytes of a request's pictures or texts, when they are read
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,24 @@ def further_signatures(folder: Path, manifest: Manifest) -> dict[str, Way]:
     inputs = manifest.inputs
     if manifest.tokenizers:
         return _of_texts(folder, manifest)
-    picture = len(inputs) == 1 and inputs[0].dtype == "uint8" and len(inputs[0].shape) == 4
+    picture = (
+        len(inputs) == 1
+        and inputs[0].dtype == "uint8"
+        and len(inputs[0].shape) == 4
+        and inputs[0].shape[3] in (1, 3)
+    )
     if not picture or None in inputs[0].shape[1:] or "serve_bytes" in manifest.signatures:
         return {}
     [tensor] = inputs
     given = Tensor(name="image_bytes", shape=[None], dtype="string")
     signature = Signature(inputs=[given], outputs=manifest.outputs)
     return {"serve_bytes": Way(signature, SIGNATURE, _pictures(tensor), _same)}
+
+
+def _check_size(size: int) -> None:
+    """Refuse what would be many bytes when it is read: a picture of one colour is a small file."""
+    if size > _MOST_READ:
+        raise TooLarge(f"these would be {size:,} bytes when read, more than {_MOST_READ:,}.")
 
 
 def _same(arrays: Arrays) -> Arrays:
@@ -66,6 +80,7 @@ def _pictures(tensor: Tensor) -> Callable[[Arrays], Arrays]:
     shape = [side or 0 for side in tensor.shape[1:]]
 
     def read(arrays: Arrays) -> Arrays:
+        _check_size(len(arrays["image_bytes"]) * math.prod(shape))
         try:
             found = [read_image(io.BytesIO(content), shape) for content in arrays["image_bytes"]]
         except InputError as error:
@@ -111,6 +126,8 @@ def _numbers(
             texts = [content.decode() for content in arrays[given]]
         except UnicodeDecodeError:
             raise BadRequest(f"{given} must be UTF-8.") from None
+        # No token is shorter than a character; rows are as long as the longest.
+        _check_size(4 * len(texts) * (length or max(map(len, texts), default=0)))
         return {name: numbers(tokenizer, texts, name, length, length)}
 
     return read

@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -22,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from export.serving import codec
-from export.serving.faults import BadRequest, Fault, TooLarge, TooSlow
+from export.serving.faults import BadRequest, Fault, Leaving, TooLarge, TooSlow
 from export.serving.metrics import CONTENT_TYPE
 from export.serving.models import Model, Version, described
 
@@ -36,6 +37,8 @@ _POLICY = {
     "style-src 'unsafe-inline'; img-src 'self' blob: data:"
 }
 _BODY_SECONDS = 15.0  # that a client has to send a body
+_LARGE = 1 << 17  # bytes whose reading would keep other requests waiting
+log = logging.getLogger("zoo.serve")
 
 
 def application(server: "Server") -> Starlette:
@@ -52,12 +55,24 @@ def application(server: "Server") -> Starlette:
         Route("/readyz", rest.ready),
         Route("/", rest.page),
     ]
-    return Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown})
+    handlers: Any = {404: _unknown, 405: _unknown, 500: _failed}
+    return Starlette(routes=routes, exception_handlers=handlers)
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     return _json({"error": f"there is no {request.method} {request.url.path} here."}, status)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return _json({"error": "the server failed at this request."}, 500)
+
+
+async def _beside(size: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function makes of so many bytes; of many in a thread, for others wait."""
+    if size < _LARGE:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 def _json(content: Any, status: int = 200) -> Response:
@@ -95,23 +110,39 @@ class _Rest:
             response = _json({"error": str(fault)}, fault.status)
         except ClientDisconnect:
             response = _json({"error": "the client is gone."}, 499)
+        except Exception:
+            log.exception("a request could not be answered")
+            response = _json({"error": "the server failed at this request."}, 500)
         self.server.noted(name, "rest", str(response.status_code), time.perf_counter() - started)
         return response
 
     async def _predicted(self, request: Request) -> bytes:
-        _, version = self._asked(request)
+        self._asked(request)  # what is not there is said before the body is read
         content = await self._content(request)
-        body = codec.body_of(content)
+        body = await _beside(len(content), codec.body_of, content)
+        _, version = self._asked(request)
+        try:
+            return await self._answered(version, body, content)
+        except Leaving:
+            _, later = self._asked(request)
+            if later is version:
+                raise
+            return await self._answered(later, body, content)
+
+    async def _answered(self, version: Version, body: codec.Body, content: bytes) -> bytes:
         signature = version.signature(body.signature_name)
-        arrays = codec.arrays_of(body, signature, content)
+        arrays = await _beside(len(content), codec.arrays_of, body, signature, content)
         seconds = self.server.settings.seconds
         outputs = await version.answer(body.signature_name, arrays, seconds)
-        return codec.response_of(outputs, body)
+        size = sum(value.nbytes for value in outputs.values())
+        return await _beside(size, codec.response_of, outputs, body)
 
     async def _content(self, request: Request) -> bytes:
         """Return a body, if it is not too large, and comes in time."""
         most = self.server.settings.max_bytes
         said = request.headers.get("content-length", "0")
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise BadRequest("the body must come as it is, and not encoded.")
         if not said.isdecimal():
             raise BadRequest("Content-Length is no number.")
         if int(said) > most:
@@ -131,16 +162,13 @@ class _Rest:
         """Return the state of a model's versions."""
         model = self.server.model(request.path_params["name"])
         number = request.path_params.get("number")
-        if number is not None:
-            model.version(number)
         states = [
             {
                 "version": str(version),
                 "state": state,
                 "status": {"error_code": code, "error_message": message},
             }
-            for version, state, code, message in self.server.states(model)
-            if number is None or version == number
+            for version, state, code, message in self.server.states(model, number)
         ]
         return {"model_version_status": states}
 
@@ -182,7 +210,7 @@ class _Rest:
 
     async def ready(self, request: Request) -> Response:
         """Say whether every model can answer."""
-        missing = [m.name for m in self.server.models.values() if not m.versions]
+        missing = [m.name for m in self.server.models.values() if not m.ready]
         if missing or self.server.ending:
             return Response(f"not ready: {', '.join(missing)}\n", 503, media_type="text/plain")
         return Response("ready\n", media_type="text/plain")

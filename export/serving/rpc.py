@@ -1,5 +1,7 @@
 """TensorFlow Serving's gRPC: `PredictionService` and `ModelService`."""
 
+import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,7 @@ from google.protobuf import any_pb2
 
 from export.artifact import Tensor
 from export.serving import codec
-from export.serving.faults import Fault
+from export.serving.faults import BadRequest, Fault
 from export.serving.models import Version
 from export.serving.protos import (
     get_model_metadata_pb2,
@@ -22,6 +24,8 @@ from export.serving.protos import (
 if TYPE_CHECKING:
     from export.serving.server import Server
 
+log = logging.getLogger("zoo.serve")
+_CODES = {"OK": 0, "INTERNAL": 13}  # of tensorflow.error.Code
 _STATES = {"AVAILABLE": 30, "LOADING": 20, "END": 50}  # of ModelVersionStatus
 
 
@@ -36,6 +40,8 @@ async def _refuse(context: Any, fault: Fault) -> None:
 
 
 def _version(server: "Server", spec: Any) -> Version:
+    if spec.version_label:
+        raise BadRequest("versions have no labels here: name a number, or none for the newest.")
     number = spec.version.value if spec.HasField("version") else None
     return server.model(spec.name).version(number)
 
@@ -51,6 +57,13 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         except Fault as fault:
             code = fault.code
             await _refuse(context, fault)
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except Exception:
+            code = Fault.code
+            log.exception("a request could not be answered")
+            await _refuse(context, Fault("the server failed at this request."))
         finally:
             seconds = time.perf_counter() - started
             self.server.noted(request.model_spec.name, "grpc", code, seconds)
@@ -60,7 +73,14 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         name = request.model_spec.signature_name
         signature = version.signature(name)
         codec.check_names(dict(request.inputs), [t.name for t in signature.inputs])
-        arrays = {t.name: codec.from_proto(request.inputs[t.name], t) for t in signature.inputs}
+        most = self.server.settings.max_bytes
+        arrays = {
+            t.name: codec.from_proto(request.inputs[t.name], t, most) for t in signature.inputs
+        }
+        known = [t.name for t in signature.outputs]
+        for wanted in request.output_filter:
+            if wanted not in known:
+                raise BadRequest(f"there is no output {wanted!r}; there are {', '.join(known)}.")
         codec.checked(arrays, signature)
         left = context.time_remaining()
         seconds = min(self.server.settings.seconds, left if left is not None else float("inf"))
@@ -70,8 +90,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         response.model_spec.version.value = version.number
         response.model_spec.signature_name = name or "serving_default"
         for key in request.output_filter or outputs:
-            if key in outputs:
-                codec.to_proto(outputs[key], response.outputs[key])
+            codec.to_proto(outputs[key], response.outputs[key])
         return response
 
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -112,11 +131,15 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
     async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
         try:
             model = self.server.model(request.model_spec.name)
+            spec = request.model_spec
+            asked = spec.version.value if spec.HasField("version") else None
+            states = self.server.states(model, asked)
         except Fault as fault:
             await _refuse(context, fault)
             return None
         response = get_model_status_pb2.GetModelStatusResponse()
-        for number, state, _, message in self.server.states(model):
+        for number, state, code, message in states:
             status = response.model_version_status.add(version=number, state=_STATES[state])
+            status.status.error_code = _CODES[code]
             status.status.error_message = message
         return response

@@ -4,12 +4,14 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import grpc
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from export.serving.faults import NotFound
 from export.serving.metrics import Metrics
@@ -20,6 +22,8 @@ from zoo.errors import InputError
 
 log = logging.getLogger("zoo.serve")
 _GRACE = 15.0  # seconds that requests have to be answered at the end
+_MOST_CONNECTIONS = 1024  # of REST, and calls of gRPC; more are answered that it is full
+_HEADER_SECONDS = 15.0  # that a client has to begin its first request
 
 
 class Server:
@@ -45,14 +49,26 @@ class Server:
             raise NotFound(f"there is no model {name!r}; there are {', '.join(self.models)}.")
         return self.models[name]
 
-    def states(self, model: Model) -> Iterator[tuple[int, str, str, str]]:
-        """Give number, state, error code and message of each version of a model, newest first."""
-        known = {**dict.fromkeys(model.versions, ""), **model.failed}
-        for number in sorted(known, reverse=True):
-            if number in model.versions:
-                yield number, "AVAILABLE", "OK", ""
-            else:
-                yield number, "END", "INTERNAL", model.failed[number]
+    def states(self, model: Model, asked: int | None = None) -> list[tuple[int, str, str, str]]:
+        """Return number, state, error code and message of a model's versions, newest first.
+
+        Args:
+            model: the model.
+            asked: of this version alone.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        found = [
+            (number, "AVAILABLE", "OK", "")
+            if number in model.versions
+            else (number, "END", "INTERNAL", model.failed[number].reason)
+            for number in sorted({*model.versions, *model.failed}, reverse=True)
+            if asked in (None, number)
+        ]
+        if asked is not None and not found:
+            model.version(asked)  # says which there are
+        return found
 
     def noted(self, name: str, protocol: str, code: str, seconds: float) -> None:
         """Count a request."""
@@ -81,7 +97,10 @@ class Server:
         await asyncio.gather(*renewed)
         for model in self.models.values():
             if not model.versions:
-                why = "; ".join(model.failed.values()) or f"there is no artifact in {model.place}"
+                why = (
+                    "; ".join(x.reason for x in model.failed.values())
+                    or f"there is no artifact in {model.place}"
+                )
                 raise InputError(f"{model.name!r} cannot be served: {why}")
 
     async def _renew(self) -> None:
@@ -116,6 +135,7 @@ class Server:
         config = uvicorn.Config(
             application(self), host=host, port=port, log_level="warning", access_log=False,
             timeout_keep_alive=30, timeout_graceful_shutdown=int(_GRACE), lifespan="off",
+            limit_concurrency=_MOST_CONNECTIONS, http=_Impatient,
         )  # fmt: skip
         try:  # uvicorn would end the process
             listening = socket.create_server((host, port), backlog=1024)
@@ -132,7 +152,8 @@ class Server:
                     ("grpc.max_receive_message_length", most),
                     ("grpc.max_send_message_length", -1),
                     ("grpc.so_reuseport", 0),
-                ]
+                ],
+                maximum_concurrent_rpcs=_MOST_CONNECTIONS,
             )
             add_services(self, calls)
             try:
@@ -159,6 +180,24 @@ class Server:
             waiting.cancel()
             with suppress(asyncio.CancelledError):
                 await renewing
+
+
+class _Impatient(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """HTTP, as uvicorn speaks it, to clients whose first request begins in time."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Look after a while whether a request has come."""
+        super().connection_made(transport)
+        self._look = self.loop.call_later(_HEADER_SECONDS, self._look_for_request)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Stop looking."""
+        self._look.cancel()
+        super().connection_lost(error)
+
+    def _look_for_request(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
 
 
 class _Uvicorn(uvicorn.Server):

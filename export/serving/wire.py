@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-LENGTH = struct.Struct("<II")  # bytes of the header, and of the numbers
+LENGTH = struct.Struct("<IQ")  # bytes of the header, and of the numbers
 
 
 class Header(msgspec.Struct):
@@ -29,6 +29,11 @@ class Header(msgspec.Struct):
 
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Header).decode
 _STRINGS = "O"
+
+
+def examples_in(arrays: dict[str, np.ndarray]) -> int:
+    """Return the number of examples in some arrays: a scalar is for all of them."""
+    return next((len(x) for x in arrays.values() if x.ndim), 1)
 
 
 def packed(header: Header, arrays: dict[str, np.ndarray]) -> list[bytes | memoryview]:

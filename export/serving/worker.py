@@ -14,7 +14,7 @@ import numpy as np
 
 from export import artifact
 from export.formats import FORMATS, resolve
-from export.serving.wire import LENGTH, Header, packed, unpacked
+from export.serving.wire import LENGTH, Header, examples_in, packed, unpacked
 
 
 def main(folder: str, descriptor: str, threads: str) -> None:
@@ -33,8 +33,9 @@ def main(folder: str, descriptor: str, threads: str) -> None:
             try:
                 answer = packed(Header(), call(arrays, header.signature))
             except Exception as error:  # the next batch may be a better one
-                words = str(error).strip().split("\n")[0]
-                answer = packed(Header(error=words or type(error).__name__), {})
+                words = str(error).strip().split("\n")[0] or type(error).__name__
+                facts = {"unavailable": isinstance(error, MemoryError)}
+                answer = packed(Header(error=words, facts=facts), {})
             for part in answer:
                 connection.sendall(part)
 
@@ -47,14 +48,16 @@ def _loaded(folder: Path) -> Callable[[dict[str, np.ndarray], str], dict[str, np
     fixed[artifact.SIGNATURE] = manifest.inputs[0].shape
 
     def answer(arrays: dict[str, np.ndarray], signature: str) -> dict[str, np.ndarray]:
-        size = fixed[signature][0]
-        count = len(next(iter(arrays.values())))
+        size, count = fixed[signature][0] if fixed[signature] else None, examples_in(arrays)
+        if size is None and manifest.format == "stablehlo":  # compiles for each size, and keeps it
+            size = 1 << (count - 1).bit_length()
         if size is None or size == count:
             return call(arrays, signature)
         parts = []
         for start in range(0, count, size):
             places = np.minimum(np.arange(start, start + size), count - 1)
-            parts.append(call({name: x[places] for name, x in arrays.items()}, signature))
+            some = {name: x[places] if x.ndim else x for name, x in arrays.items()}
+            parts.append(call(some, signature))
         return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
 
     return answer

@@ -1,6 +1,8 @@
 """A server as its clients see it: answers, refusals, versions, and processes that are killed."""
 
 import base64
+import http.client
+import io
 import json
 import os
 import re
@@ -17,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from served import Served, serving
 
 from export import export
@@ -69,8 +72,6 @@ class TestRest:
         assert server.predict({"inputs": images[:3].tolist()})[1] == columns
 
     def test_a_picture_as_it_is(self, server: Served, images: np.ndarray, tmp_path: Path) -> None:
-        from PIL import Image
-
         file = tmp_path / "digit.png"
         Image.fromarray(images[0].squeeze(-1)).save(file)
         body = {
@@ -120,6 +121,37 @@ class TestRest:
         status, answer = server.predict({"instances": spoiled})
         assert status == 400
         assert answer["error"] == "true and false are no values of image."
+
+    def test_a_request_larger_than_a_batch_is_divided(
+        self, server: Served, images: np.ndarray, probabilities: np.ndarray
+    ) -> None:
+        status, answer = server.predict({"instances": np.tile(images, (4, 1, 1, 1)).tolist()})
+        assert status == 200
+        found = [row["probabilities"] for row in answer["predictions"]]
+        np.testing.assert_allclose(found, np.tile(probabilities, (4, 1)), atol=1e-5)
+
+    def test_what_is_small_and_becomes_large_is_refused(self, server: Served) -> None:
+        file = io.BytesIO()
+        Image.new("L", (1, 1)).save(file, "GIF")
+        one = {"b64": base64.b64encode(file.getvalue()).decode()}
+        body = {"signature_name": "serve_bytes", "instances": [one] * 14_000}
+        status, answer = server.predict(body)
+        assert status in (200, 413)  # of 8 by 8 it is little
+        nested = b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        status, answer = server.predict(nested)
+        assert status == 400
+        assert "nested too deeply" in answer["error"]
+
+    def test_a_version_of_a_number_too_long_is_no_failure(self, server: Served) -> None:
+        assert server.call("GET", f"/v1/models/digits/versions/{'9' * 5000}")[0] in (404, 500)
+
+    def test_an_encoded_body_is_refused(self, server: Served) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        path = "/v1/models/digits:predict"
+        connection.request("POST", path, b"\x1f\x8b", {"Content-Encoding": "gzip"})
+        response = connection.getresponse()
+        assert response.status == 400
+        assert "not encoded" in json.loads(response.read())["error"]
 
     def test_numbers_out_of_range(self, server: Served, images: np.ndarray) -> None:
         for value in (300, -1, 0.5, 1e400):
@@ -199,7 +231,24 @@ class TestGrpc:
         cut.inputs["image"].tensor_content = b"\0"
         none = self.request(images)
         none.inputs["other"].CopyFrom(none.inputs["image"])
+        huge, wrapped, over = (predict_pb2.PredictRequest() for _ in range(3))
+        for request, sides, value in (
+            (huge, (10**6, 8, 8, 1), 1), (wrapped, (2**32, 2**32), 1), (over, (1, 8, 8, 1), 300),
+        ):  # fmt: skip
+            request.model_spec.name = "digits"
+            request.inputs["image"].dtype = 4
+            request.inputs["image"].int_val.append(value)
+            for side in sides:
+                request.inputs["image"].tensor_shape.dim.add().size = side
+        filtered, labelled = self.request(images), self.request(images)
+        filtered.output_filter.append("nothing")
+        labelled.model_spec.version_label = "stable"
         for request, code in [
+            (huge, "RESOURCE_EXHAUSTED"),
+            (wrapped, "INVALID_ARGUMENT"),
+            (over, "INVALID_ARGUMENT"),
+            (filtered, "INVALID_ARGUMENT"),
+            (labelled, "INVALID_ARGUMENT"),
             (self.request(images, "nobody"), "NOT_FOUND"),
             (wrong_type, "INVALID_ARGUMENT"),
             (wrong_shape, "INVALID_ARGUMENT"),
@@ -229,6 +278,10 @@ class TestGrpc:
         asked.model_spec.name = "digits"
         states = models.GetModelStatus(asked).model_version_status
         assert any(state.state == 30 for state in states)
+        asked.model_spec.version.value = 77
+        with pytest.raises(grpc.RpcError) as refusal:
+            models.GetModelStatus(asked)
+        assert refusal.value.code().name == "NOT_FOUND"
 
 
 def test_many_clients_get_each_their_own_answer(
@@ -293,13 +346,20 @@ def test_a_new_version_takes_over(
     assert state["state"] == "END"
     assert "damaged" in state["status"]["error_message"]
     assert server.predict(body)[0] == 200
+    # When its files have changed it is tried again, and when it is removed an older one answers.
+    shutil.copy(made.path / "model.tflite", place / "3" / "model.tflite")
+    available = '"3", "state": "AVAILABLE"'
+    server.until(lambda: available in json.dumps(server.call("GET", "/v1/models/digits")[1]))
+    shutil.rmtree(place / "3")
+    server.until(lambda: newest() == "2")
+    assert server.predict(body)[0] == 200
 
 
 def test_a_full_queue_is_429_and_the_end_is_orderly(exported: Any, images: np.ndarray) -> None:
     place = exported("saved_model", "float32").path
     body = {"instances": np.repeat(images, 5, axis=0).tolist()}
     statuses: list[int] = []
-    with serving(f"slow={place}", "--max-waiting", "1", "--max-batch", "1") as served:
+    with serving(f"slow={place}", "--max-waiting", "1", "--max-batch", "200") as served:
 
         def ask() -> None:
             statuses.append(served.predict(body, "slow")[0])
@@ -316,6 +376,27 @@ def test_a_full_queue_is_429_and_the_end_is_orderly(exported: Any, images: np.nd
     assert 429 in statuses
     for process in workers:
         assert not Path(f"/proc/{process}").exists()
+
+
+def test_a_worker_that_hangs_is_replaced(exported: Any, images: np.ndarray) -> None:
+    place = exported("litert", "float32").path
+    body = {"instances": images[:1].tolist()}
+    with serving(f"digits={place}", "--seconds", "1") as served:
+        for process in served.workers:
+            os.kill(process, signal.SIGSTOP)
+        status, answer = served.predict(body)
+        assert status == 504
+        assert "no answer within 1 s" in answer["error"]
+        served.until(lambda: served.predict(body)[0] == 200)
+        for process in served.workers:
+            os.kill(process, signal.SIGSTOP)
+        assert served.end() == 0
+
+
+def test_a_client_that_says_nothing_is_sent_away(server: Served) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(b"GET / HT")
+        assert connection.recv(100) == b""
 
 
 REFUSED = {
