@@ -25,18 +25,18 @@ RUNS = Path("runs")
 # How each model learns with rounded numbers.
 SETTINGS = {
     "resnet20-cifar10": {
-        "epochs": 4,
+        "epochs": 2,
         "head_epochs": 0,
         "batch_size": 128,
-        "learning_rate": 2e-4,
+        "learning_rate": 3e-5,
         "schedule": "cosine",
         "augment": {"crop": 4.0, "flip": 0.5},
     },
     "efficientnet_lite0-flowers": {
-        "epochs": 3,
+        "epochs": 2,
         "head_epochs": 0,
         "batch_size": 32,
-        "learning_rate": 1e-4,
+        "learning_rate": 3e-5,
         "schedule": "cosine",
     },
 }

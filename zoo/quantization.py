@@ -7,6 +7,7 @@ https://arxiv.org/abs/1806.08342, section 3
 """
 
 import math
+from contextlib import ExitStack
 from typing import Any
 
 import keras
@@ -18,7 +19,7 @@ from zoo.folding import folded, producer
 from zoo.layers import ROUNDED, FakeQuantize, RoundedKernel, channel_axes, rounded
 
 INT8 = "int8"
-_MOST_BYTES = 1 << 28  # of activations that are looked at together
+_MOST_BYTES = 1 << 29  # of activations that are looked at together
 _ACTIVATIONS = (layers.Activation, layers.ReLU, layers.LeakyReLU)
 # What hands its input's numbers on, though maybe not all of them, nor in that shape.
 _TRANSPARENT = (layers.Flatten, layers.Reshape, layers.MaxPooling2D, layers.Dropout)
@@ -244,12 +245,14 @@ def calibrate(model: keras.Model, inputs: Any) -> None:
         model: of `quantization_aware` or `rounding`.
         inputs: examples, as the model takes them.
     """
-    for layer in model.layers:  # each one behind those that are calibrated by now
-        if isinstance(layer, FakeQuantize):
-            before = keras.Model(model.inputs, layer.input)
-            size = max(1, _MOST_BYTES // max(1, 4 * math.prod(layer.input.shape[1:])))
-            parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
-            layer.adapt_to(before.predict(part, verbose=0) for part in parts)
+    numbers = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
+    size = max(1, _MOST_BYTES // (4 * numbers))
+    with ExitStack() as adapting:
+        for layer in model.layers:
+            if isinstance(layer, FakeQuantize):
+                adapting.enter_context(layer.adapting())
+        for start in range(0, len(inputs), size):
+            model(inputs[start : start + size], training=False)
 
 
 def _consumers(model: keras.Model, name: str) -> list[Any]:

@@ -1,6 +1,7 @@
 """Activations rounded as they are where a model runs in int8."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -43,6 +44,7 @@ class FakeQuantize(keras.layers.Layer):
     def __init__(self, momentum: float = 0.99, of_examples: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.momentum, self.of_examples = momentum, of_examples
+        self._seen: list[tuple[float, float, float]] | None = None  # examples, least, greatest
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the range."""
@@ -53,27 +55,33 @@ class FakeQuantize(keras.layers.Layer):
 
     def adapt(self, examples: Any) -> None:
         """Take the range from an array of any shape."""
-        self.adapt_to([examples])
+        with self.adapting():
+            self(examples)
 
-    def adapt_to(self, parts: Iterable[Any]) -> None:
-        """Take the range from arrays of examples, one after the other."""
-        ranges, counts = [], []
-        for part in parts:
-            if not self.built:
-                self.build(part.shape)
-            ranges.append([float(x) for x in self._range(ops.convert_to_tensor(part))])
-            counts.append(len(part))
-        if self.of_examples:
-            least, greatest = np.average(ranges, axis=0, weights=counts)
-        else:
-            least, greatest = np.min(ranges, axis=0)[0], np.max(ranges, axis=0)[1]
-        self._follow(least, greatest, 0.0)
+    @contextmanager
+    def adapting(self) -> Iterator[None]:
+        """Take the range from all that is rounded meanwhile, outside of compiled functions."""
+        self._seen = []
+        try:
+            yield
+        finally:
+            self._seen = None
 
     def call(self, x: Any, training: bool | None = False) -> Any:
         """Round `x`."""
-        if training:
+        if self._seen is not None:
+            self._seen.append((len(x), *(float(end) for end in self._range(x))))
+            self._follow(*self._seen_range(), 0.0)
+        elif training:
             self._follow(*self._range(x), self.momentum)
         return keras.quantizers.fake_quant_with_min_max_vars(x, self.least, self.greatest)
+
+    def _seen_range(self) -> tuple[Any, Any]:
+        """Return the range of all batches that were seen."""
+        counts, least, greatest = np.array(self._seen).T
+        if self.of_examples:
+            return np.average(least, weights=counts), np.average(greatest, weights=counts)
+        return least.min(), greatest.max()
 
     def _range(self, x: Any) -> tuple[Any, Any]:
         """Return the least and the greatest number of a batch, or the means of its examples'."""
