@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 32)
 KERAS = "keras"
+_PATIENCE = 300.0  # seconds for an answer of a form that is timed
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,9 @@ def time_artifacts(
             for one in artifacts:  # those that have started are ended, whatever comes
                 processes.append(_Process(one.path, file, one.manifest.format))  # noqa: PERF401
             times = _in_turn(processes, (batch,), rounds, seconds, lambda words: None)
+            for process in processes:
+                if process.failure:
+                    raise InputError(process.failure)
         finally:
             for process in processes:
                 process.end()
@@ -205,13 +210,17 @@ def _in_turn(
     seconds: float,
     say: Callable[[str], None],
 ) -> list[dict[int, list[float]]]:
-    """Ask processes in turn, and return the milliseconds of each one's calls by batch."""
+    """Ask processes in turn, and return the milliseconds of each one's calls by batch.
+
+    One that fails says so, and is not asked again.
+    """
     times: list[dict[int, list[float]]] = [{size: [] for size in sizes} for _ in processes]
     for number in range(rounds):
         say(f"round {number + 1} of {rounds}")
         for size in sizes:
             for process, own in zip(processes, times, strict=True):
-                own[size] += process.ask(size, seconds)
+                if not process.failure:
+                    own[size] += process.ask(size, seconds)
     return times
 
 
@@ -235,6 +244,7 @@ def _measured(
                 lost[form] = str(error)
         turns = _in_turn(list(processes.values()), BATCHES, rounds, seconds, say)
         times = dict(zip(processes, turns, strict=True))
+        lost |= {form: x.failure for form, x in processes.items() if x.failure}
     finally:
         for process in processes.values():
             process.end()
@@ -279,35 +289,51 @@ class _Process:
     def __init__(self, folder: Path, inputs: Path, format: str) -> None:
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         jax = JAX if format == "stablehlo" else {}
-        self.folder = folder
+        self.folder, self.failure = folder, ""
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # `end` closes it
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "export.timing", str(folder), str(inputs)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             text=True,
             env=os.environ | quiet | jax,
         )
-        self.load: float = self._answer("")["load"]
+        try:
+            self.load: float = self._answer("")["load"]
+        except InputError:
+            self.end()
+            raise
 
     def ask(self, batch: int, seconds: float) -> list[float]:
-        """Return the milliseconds of calls with so many examples."""
+        """Return the milliseconds of calls with so many examples; none if it fails."""
         words = json.dumps({"batch": batch, "seconds": seconds})
-        return list(self._answer(f"{words}\n")["milliseconds"])
+        try:
+            return list(self._answer(f"{words}\n")["milliseconds"])
+        except InputError as error:
+            self.failure = str(error)
+            return []
 
     def end(self) -> None:
         """End the process."""
         self.process.kill()
         self.process.communicate()
+        self.errors.close()
 
     def _answer(self, request: str) -> dict[str, Any]:
         asked, answers = self.process.stdin, self.process.stdout
         line = ""
+        hanging = threading.Timer(_PATIENCE, self.process.kill)
+        hanging.start()
         if asked is not None and answers is not None:  # both are pipes
             with suppress(BrokenPipeError):
                 asked.write(request)
                 asked.flush()
             line = answers.readline()
+        hanging.cancel()
         if not line:
-            raise InputError(f"{self.folder.name} ended while it was being timed.")
+            self.process.wait()
+            self.errors.seek(0)
+            why = (self.errors.read().strip().splitlines() or ["it was ended"])[-1]
+            raise InputError(f"{self.folder.name} ended while it was being timed: {why}")
         return json.loads(line)

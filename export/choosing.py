@@ -83,8 +83,8 @@ def export_within(
 ) -> Choice:
     """Export a model in every quantization of a format, and keep the best within a budget.
 
-    Of those that fit, the one is kept whose metric is best (or whose answers are nearest to the
-    model's, where nothing says which are right), and of equal ones the smallest.
+    Of those that fit, the one is kept whose metric is best; of equal ones, and where nothing says
+    which answers are right, the one whose answers are nearest to the model's; then the smallest.
 
     Args:
         model: as in `export`.
@@ -117,9 +117,14 @@ def export_within(
     """
     for name in quantizations:
         format_of(format, name)
+    for option, where in (("max_drop", "a Budget has it"), ("verify", "a choice compares")):
+        if option in options:
+            raise InputError(f"{option} is no option of a choice: {where}.")
     names = quantizations or format_of(format).quantizations
     out = Path(out)
     refuse_taken(out, overwrite)
+    if overwrite and not _is_artifact(out):
+        raise InputError(f"{out} is no artifact, so it is not overwritten: name another place.")
     candidates: list[Candidate] = []
     made: dict[str, Artifact] = {}
     with tempfile.TemporaryDirectory(dir=_above(out), prefix=".choosing-") as scratch:
@@ -135,7 +140,7 @@ def export_within(
             raise _none_fits(format, candidates)
         best = max(fitting, key=lambda name: _rank(made[name]))
         chosen = made[best]
-        with whole_folder(out, overwrite and _is_artifact(out)) as temporary:
+        with whole_folder(out, overwrite) as temporary:
             for path in chosen.path.iterdir():
                 path.rename(temporary / path.name)
     return Choice(Artifact(out, chosen.manifest), tuple(candidates))
@@ -150,7 +155,7 @@ def _tried(
             model, folder, format, name,
             **{**options, "verify": True, "tolerance": math.inf, "max_drop": math.inf},
         )  # fmt: skip
-    except InputError as error:
+    except (InputError, CheckFailed) as error:  # such as an output that is not finite
         return Candidate(name, None, str(error)), None
     return Candidate(name, made.parity, _refusal(_report(made), budget, options)), made
 

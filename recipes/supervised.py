@@ -162,6 +162,12 @@ def learn(
         InputError: the devices cannot train such a model.
         CheckFailed: the loss became infinite or not a number.
     """
+    config = run.config
+    try:
+        devices.check(config.recipe, config.task, goes_on(config.architecture, data))
+    except InputError:
+        run.discard_if_empty()
+        raise
     with devices.scope():
         _learn(run, data, callbacks, until, devices)
     model = run.load_initial()
@@ -186,11 +192,6 @@ def _learn(
     if recipe.precision != "float32":
         model = surgery.with_precision(model, recipe.precision)
     if goes_on(run.config.architecture, data):
-        if not devices.carries_state:
-            raise InputError(
-                "a model that carries its states from batch to batch trains on one device under "
-                "TensorFlow: several take parts of a batch (KERAS_BACKEND=jax does not mind)."
-            )
         model = _carrying(model, run.config.architecture, run.config.arguments, recipe)
     scaled = standardized_targets(data)
     stages = stages_of(model, recipe) if recipe.fine_tuning else []

@@ -38,7 +38,7 @@ def folded(model: keras.Model, every: bool = False) -> keras.Model:
         True
     """
     kinds = _LEFT + (_CONVERTED if every else ())
-    found = (_folding(layer, kinds) for layer in model.layers)
+    found = (_folding(model, layer, kinds) for layer in model.layers)
     pairs = dict(filter(None, found))  # layer's name -> its normalization
     if not pairs:
         return model
@@ -59,7 +59,7 @@ def folded(model: keras.Model, every: bool = False) -> keras.Model:
     for layer in model.layers:
         if layer.name in pairs:
             result.get_layer(layer.name).set_weights(_merged(layer, pairs[layer.name]))
-        elif layer.name not in gone:
+        elif layer.name not in gone and layer.weights:  # an input may have another name now
             result.get_layer(layer.name).set_weights(layer.get_weights())
     return result
 
@@ -85,7 +85,8 @@ def bounded(model: keras.Model) -> keras.Model:
         >>> bool(np.allclose(bounded(model)(codes), model(codes), atol=1e-3))
         True
     """
-    pairs = dict(filter(None, map(_tangent, model.layers)))  # layer's name -> its tangent's
+    found = (_tangent(model, layer) for layer in model.layers)
+    pairs = dict(filter(None, found))  # layer's name -> its tangent's
     if not pairs:
         return model
     factor = _SIX / (2 * _SATURATED)
@@ -110,11 +111,18 @@ def bounded(model: keras.Model) -> keras.Model:
             kernel, *bias = weights
             width = kernel.shape[channel_axes(layer)[0]]
             weights = [kernel * factor, (bias[0] if bias else np.zeros(width)) * factor + _SIX / 2]
-        result.get_layer(layer.name).set_weights(weights)
+        if weights:
+            result.get_layer(layer.name).set_weights(weights)
     return result
 
 
-def _tangent(activation: Any) -> tuple[str, str] | None:
+def read_once(model: keras.Model, layer: Any) -> bool:
+    """Return whether one layer takes what a layer gives, and nothing else does."""
+    given = any(producer(x) is layer for x in keras.tree.flatten(model.output))
+    return len(layer._outbound_nodes) == 1 and not given
+
+
+def _tangent(model: keras.Model, activation: Any) -> tuple[str, str] | None:
     """Return which layer with a kernel stands before a hyperbolic tangent, and its name."""
     if getattr(activation, "activation", None) is not keras.activations.tanh:
         return None
@@ -123,11 +131,13 @@ def _tangent(activation: Any) -> tuple[str, str] | None:
     layer = producer(activation.input)
     kind = isinstance(layer, layers.Dense | layers.Conv2D | layers.Conv2DTranspose)
     linear = getattr(layer, "activation", None) is keras.activations.linear
-    alone = len(layer._outbound_nodes) == 1
-    return (layer.name, activation.name) if kind and linear and alone else None
+    whole = kind and linear and read_once(model, layer)
+    return (layer.name, activation.name) if whole else None
 
 
-def _folding(normalization: Any, kinds: tuple[Any, ...]) -> tuple[str, Any] | None:
+def _folding(
+    model: keras.Model, normalization: Any, kinds: tuple[Any, ...]
+) -> tuple[str, Any] | None:
     """Return which layer a batch normalization can be folded into, and itself; `None` for none."""
     if not isinstance(normalization, layers.BatchNormalization) or normalization.axis not in (
         -1,
@@ -139,8 +149,13 @@ def _folding(normalization: Any, kinds: tuple[Any, ...]) -> tuple[str, Any] | No
     layer = producer(before.input) if between else before
     linear = getattr(layer, "activation", None) is keras.activations.linear
     kind = isinstance(layer, kinds)
-    alone = all(len(x._outbound_nodes) == 1 for x in (layer, *between))
-    return (layer.name, normalization) if linear and kind and alone else None
+    if not (linear and kind and all(read_once(model, x) for x in (layer, *between))):
+        return None
+    if between:  # a reshape may mix the channels
+        [axis] = channel_axes(layer)
+        if layer.kernel.shape[axis] % normalization.moving_mean.shape[0]:
+            return None
+    return layer.name, normalization
 
 
 def _merged(layer: Any, normalization: Any) -> list[Any]:

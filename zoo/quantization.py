@@ -196,6 +196,8 @@ def _is_fused(model: keras.Model, layer: Any) -> bool:
         return False
     if channel_axes(layer) and _activation(layer) != "linear":
         return False
+    if any(producer(x).name == layer.name for x in keras.tree.flatten(model.output)):
+        return False
     after = _consumers(model, layer.name)
     while len(after) == 1 and isinstance(after[0], layers.Identity):
         after = _consumers(model, after[0].name)

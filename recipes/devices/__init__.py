@@ -10,6 +10,7 @@ import numpy as np
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
+    from recipes.recipe import Recipe
     from recipes.run import Run
 
 ALL = "all"
@@ -21,11 +22,21 @@ class Devices:
 
     Attributes:
         count: number of devices that share a batch or the weights.
-        carries_state: a model's states may go on from one batch to the next.
     """
 
     count = 1
-    carries_state = True
+
+    def check(self, recipe: "Recipe", task: str, carried: bool) -> None:
+        """Refuse a recipe that these devices would not train as one does.
+
+        Args:
+            recipe: the recipe.
+            task: of its model.
+            carried: its model's states go on from one batch to the next.
+
+        Raises:
+            InputError: says why, and what does.
+        """
 
     def place(self, out: Path, resume: bool) -> Path:
         """Return the folder of this process's run; with `resume`, the run is in it.

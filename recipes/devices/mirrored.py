@@ -1,12 +1,16 @@
 """Several devices of a machine under TensorFlow: each has all weights, and a part of a batch."""
 
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from recipes.devices import Devices, chosen
+from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from recipes.recipe import Recipe
 
 
 class Mirrored(Devices):
@@ -19,8 +23,6 @@ class Mirrored(Devices):
         InputError: they are not there.
     """
 
-    carries_state = False  # each device reads its part of a batch
-
     def __init__(self, devices: int | str) -> None:
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
         names = [device.name for device in tf.config.list_logical_devices(kind)]
@@ -29,6 +31,23 @@ class Mirrored(Devices):
         # Accelerators exchange gradients by NCCL, which the strategy chooses itself.
         ops = None if kind == "GPU" else tf.distribute.ReductionToOneDevice()
         self._strategy = tf.distribute.MirroredStrategy(names, cross_device_ops=ops)
+
+    def check(self, recipe: "Recipe", task: str, carried: bool) -> None:
+        """Refuse a recipe that these devices would not train as one does.
+
+        Each reads its part of a batch, and a text's tokens, a range of activations and a carried
+        state are of the whole.
+        """
+        for what, asked in (
+            ("a model that carries its states from batch to batch", carried),
+            ("a loss of tokens", task in ("translation", "language_modeling")),
+            ("quantize", bool(recipe.quantize)),
+        ):
+            if asked:
+                raise InputError(
+                    f"{what} is of a whole batch, and several devices have parts of one under "
+                    "TensorFlow: take one device, or JAX (KERAS_BACKEND=jax)."
+                )
 
     def scope(self) -> AbstractContextManager[Any]:
         """Return the context in which a model is loaded, compiled and trained."""

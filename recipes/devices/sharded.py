@@ -5,10 +5,9 @@ and dropout included; what each does of it follows from how inputs and weights a
 """
 
 import atexit
-import io
+import json
 import shutil
 import tempfile
-import zipfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from recipes.run import Run
 
 BATCH = "batch"
+_PART = 1 << 26  # bytes of a file that are sent together
 
 
 class Sharded(Devices):
@@ -152,22 +152,26 @@ def _value(value: jax.Array) -> np.ndarray:
 
 
 def _give(folder: Path) -> None:
-    """Give the run in the first process's folder to the folders of all others."""
-    files = io.BytesIO()
-    if jax.process_index() == 0:
-        with zipfile.ZipFile(files, "w") as archive:
-            for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-                if path.is_file():
-                    archive.write(path, path.name)
-    content = np.frombuffer(files.getvalue(), "uint8")
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
-    if jax.process_index() > 0:
-        content = np.zeros(size, "uint8")
-    content = np.asarray(multihost_utils.broadcast_one_to_all(content))
-    if jax.process_index() > 0:
+    """Give the run in the first process's folder to the folders of all others, file by file."""
+    first = jax.process_index() == 0
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file()] if first else []
+    names = json.dumps([[path.name, path.stat().st_size] for path in paths]).encode()
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(names))))
+    known = json.loads(_given(names, size))
+    if not first:
         folder.mkdir()
-        with zipfile.ZipFile(io.BytesIO(content.tobytes())) as archive:
-            for name in archive.namelist():
-                if Path(name).name != name:
-                    raise InputError(f"a run holds no file {name!r}.")
-                (folder / name).write_bytes(archive.read(name))
+    for name, size in known:
+        if Path(name).name != name:
+            raise InputError(f"a run holds no file {name!r}.")
+        with (folder / name).open("rb" if first else "wb") as file:
+            for start in range(0, size, _PART):
+                part = min(_PART, size - start)
+                content = _given(file.read(part) if first else b"", part)
+                if not first:
+                    file.write(content)
+
+
+def _given(content: bytes, size: int) -> bytes:
+    """Return what the first process has, in all of them."""
+    own = np.frombuffer(content, "uint8") if jax.process_index() == 0 else np.zeros(size, "uint8")
+    return np.asarray(multihost_utils.broadcast_one_to_all(own)).astype("uint8").tobytes()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from export import Budget, Choice, export_within
+from export import Budget, Choice, choosing, export_within
 from export.choosing import Candidate
 from recipes import Run
 from zoo.errors import CheckFailed, InputError
@@ -26,7 +26,7 @@ def chosen(
 def test_all_are_tried_and_the_best_that_fits_is_kept(chosen: Any) -> None:
     choice, tried = chosen
     assert list(choice.candidates) == tried
-    assert [c.quantization for c in tried] == ["float32", "float16", "dynamic", "int8"]
+    assert [c.quantization for c in tried] == ["float32", "float16", "dynamic", "int8", "int4"]
     fitting = [c for c in tried if not c.refusal]
     assert fitting
     assert "bytes are more than 150,000" in tried[0].refusal
@@ -36,6 +36,28 @@ def test_all_are_tried_and_the_best_that_fits_is_kept(chosen: Any) -> None:
     assert (choice.artifact.path / "model.tflite").is_file()
     others = [path for path in choice.artifact.path.parent.iterdir() if path.name != "small"]
     assert others == []
+
+
+def test_what_a_budget_has_is_no_option(digits_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="max_drop is no option of a choice"):
+        export_within(digits_run.path, tmp_path / "out", Budget(), max_drop=2.0)
+
+
+def test_an_answer_that_is_not_finite_does_not_end_the_choice(
+    digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = choosing.export
+
+    def spoiled(model: Any, folder: Path, format: str, quantization: str, **options: Any) -> Any:
+        if quantization == "float16":
+            raise CheckFailed("an output is not finite.")
+        return whole(model, folder, format, quantization, **options)
+
+    monkeypatch.setattr(choosing, "export", spoiled)
+    names = ["float16", "dynamic"]
+    choice = export_within(digits_run.path, tmp_path / "out", Budget(), quantizations=names)
+    assert choice.artifact.manifest.quantization == "dynamic"
+    assert choice.candidates[0].refusal == "an output is not finite."
 
 
 def test_nothing_fits(digits_run: Run, tmp_path: Path) -> None:

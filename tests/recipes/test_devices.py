@@ -43,6 +43,13 @@ SETTINGS = NORMALIZED | {
     "label_smoothing": 0.1,
     "class_weights": True,
 }
+ROUNDED = {
+    "model": "lenet5-mnist",
+    "data": "digits",
+    "epochs": 1,
+    "fine_tuning": True,
+    "quantize": "int8",
+}
 ATTENTIVE = {
     "model": "vit",
     "data": "digits",
@@ -112,6 +119,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
         *both("settings", SETTINGS, devices="all"),
         *moved(NORMALIZED, 4, 1),
         *moved(NORMALIZED, 1, 2),
+        {"recipe": ROUNDED, "out": "rounded", "devices": 2},
         {"recipe": NORMALIZED, "out": "many", "devices": 5},
         {"recipe": NORMALIZED, "out": "shards", "devices": 4, "model_shards": 2},
         {"recipe": NORMALIZED, "out": "cluster", "devices": "cluster"},
@@ -187,11 +195,12 @@ def test_what_tensorflow_cannot_spread_over_is_refused(
     mirrored: tuple[Path, list[dict[str, Any]]],
 ) -> None:
     folder, said = mirrored
-    many, shards, cluster = (answer["error"] for answer in said[-3:])
+    rounded, many, shards, cluster = (answer["error"] for answer in said[-4:])
+    assert rounded.startswith("quantize is of a whole batch")
     assert many == "5 devices were asked for, and 4 are here (CPU)."
     assert "KERAS_BACKEND=jax" in shards
     assert "KERAS_BACKEND=jax" in cluster
-    assert not {"many", "shards", "cluster"} & {path.name for path in folder.iterdir()}
+    assert not {"rounded", "many", "shards", "cluster"} & {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.slow

@@ -87,3 +87,37 @@ def test_a_tangent_is_given_nothing_far_from_0() -> None:
 def test_a_model_without_a_tangent_at_its_end_is_left_alone() -> None:
     model = zoo.build("mlp")
     assert bounded(model) is model
+
+
+def test_a_layer_whose_output_is_given_is_not_folded() -> None:
+    inputs = keras.Input((8,))
+    given = keras.layers.Dense(4, name="given")(inputs)
+    normal = keras.layers.BatchNormalization(name="normal")(given)
+    model = keras.Model(inputs, [given, normal])
+    model.get_layer("normal").moving_mean.assign([1.0, 2.0, 3.0, 4.0])
+    examples = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+    for one, other in zip(model(examples), folded(model)(examples), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_model_whose_input_has_no_name_is_folded() -> None:
+    inputs = keras.Input((8,))
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(4)(inputs))
+    model = keras.Model(inputs, keras.layers.Activation("tanh")(x))
+    examples = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+    found = bounded(folded(model))
+    assert not any(isinstance(x, keras.layers.BatchNormalization) for x in found.layers)
+    np.testing.assert_allclose(model(examples), found(examples), atol=1e-3)
+
+
+def test_a_reshape_that_mixes_channels_is_left() -> None:
+    inputs = keras.Input((8,))
+    x = keras.layers.Reshape((2, 1, 32))(keras.layers.Dense(64, name="d")(inputs))
+    fine = keras.Model(inputs, keras.layers.BatchNormalization()(x))
+    examples = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+    np.testing.assert_allclose(fine(examples), folded(fine)(examples), atol=1e-5)
+    wide = keras.layers.Reshape((1, 1, 96))(
+        keras.layers.Reshape((96,))(keras.layers.Dense(96)(inputs))
+    )
+    other = keras.Model(inputs, keras.layers.BatchNormalization()(wide))
+    np.testing.assert_allclose(other(examples), folded(other)(examples), atol=1e-5)

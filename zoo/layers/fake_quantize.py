@@ -70,7 +70,8 @@ class FakeQuantize(keras.layers.Layer):
     def call(self, x: Any, training: bool | None = False) -> Any:
         """Round `x`."""
         if self._seen is not None:
-            self._seen.append((len(x), *(float(end) for end in self._range(x))))
+            least, greatest = self._range(x)
+            self._seen.append((len(x), float(least), float(greatest)))
             self._follow(*self._seen_range(), 0.0)
         elif training:
             self._follow(*self._range(x), self.momentum)
