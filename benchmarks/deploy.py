@@ -16,7 +16,7 @@ import pandas as pd
 
 import zoo
 from zoo.cards import card
-from zoo.weights import is_packaged
+from zoo.weights import model_folder
 
 RESULTS = Path(__file__).parent / "results" / "deploy.csv"
 EXAMPLES = {"translation": 200, "language_modeling": 200}
@@ -48,6 +48,11 @@ def main(models: list[str]) -> None:
         print(rows[["format", "quantization", "bytes", "median_ms_1", "value"]].to_string())
 
 
+def packaged() -> list[str]:
+    """Return the models whose weights come with the zoo."""
+    names = zoo.list_models(pretrained=True)
+    return [name for name in names if (model_folder(name) / card(name).weights.file).is_file()]
+
+
 if __name__ == "__main__":
-    packaged = [name for name in zoo.list_models(pretrained=True) if is_packaged(name)]
-    main(sys.argv[1:] or packaged)
+    main(sys.argv[1:] or packaged())

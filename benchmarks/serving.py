@@ -9,6 +9,7 @@ take turns, and each combination is measured three times: the median run counts.
 """
 
 import csv
+import itertools
 import json
 import statistics
 import subprocess
@@ -23,10 +24,10 @@ import numpy as np
 RESULTS = Path(__file__).parent / "results" / "serving.csv"
 CLIENTS = (1, 8, 64)
 REPEATS = 3
-SECONDS = 5.0  # of each measurement, about
-PORT = 18_500
+SECONDS = 6.0  # of each measurement, about
 GRPC = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
 JSON = ["-H", "content-type: application/json", "--h1"]
+_PORTS = itertools.count(18_500, 10)  # the last server's may not be free yet
 # Name -> (kind, protocol, path).
 SERVERS = {
     "deepzoo gRPC": ("zoo", "grpc", "/tensorflow.serving.PredictionService/Predict"),
@@ -40,15 +41,16 @@ SERVERS = {
 def served(kind: str, python: str, artifact: Path, scratch: Path) -> Iterator[dict[str, int]]:
     """Serve, and give the port of each protocol."""
     body = scratch / f"{kind}.body"
+    port = next(_PORTS)
     if kind == "zoo":
         command = [sys.executable, "-m", "zoo", "serve", f"model={artifact}", "--port",
-                   str(PORT), "--grpc-port", str(PORT + 1)]  # fmt: skip
-        ports, word = {"rest": PORT, "grpc": PORT + 1}, "serving"
+                   str(port), "--grpc-port", str(port + 1)]  # fmt: skip
+        ports, word = {"rest": port, "grpc": port + 1}, "serving"
     else:
         file = next(artifact.glob("*.tflite"))
         script = Path(__file__).with_name("serving_peers.py")
-        command = [python, str(script), kind, str(file), str(PORT), str(body)]
-        ports, word = {"rest": PORT, "grpc": PORT}, "ready"
+        command = [python, str(script), kind, str(file), str(port), str(body)]
+        ports, word = {"rest": port, "grpc": port}, "ready"
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -16,6 +16,10 @@ Arrays = dict[str, np.ndarray]
 # Numbers of a TensorProto's types, as in tensorflow/core/framework/types.proto.
 TYPES = {"float32": 1, "int32": 3, "uint8": 4, "string": 7, "int64": 9, "bool": 10}
 _NAMES = {number: name for name, number in TYPES.items()}
+_NUMBERS = {np.dtype(name): number for name, number in TYPES.items() if name != "string"}
+_DTYPES = {
+    name: np.dtype(name) for name in TYPES if name != "string"
+}  # made once: it takes a while
 _VALUES = {
     "float32": "float_val", "int32": "int_val", "uint8": "int_val", "int64": "int64_val",
     "bool": "bool_val", "string": "string_val",
@@ -245,7 +249,7 @@ def from_proto(proto: Any, tensor: Tensor, most: int) -> np.ndarray:
         raise BadRequest(f"{tensor.name} has a shape that is not known: {shape}.")
     check_shape(shape, tensor)
     count = math.prod(shape)
-    size = 1 if name == "string" else np.dtype(name).itemsize
+    size = 1 if name == "string" else _DTYPES[name].itemsize
     if count * size > most:
         raise TooLarge(
             f"{tensor.name} would have {count * size:,} bytes; the server takes {most:,}."
@@ -254,7 +258,7 @@ def from_proto(proto: Any, tensor: Tensor, most: int) -> np.ndarray:
         values = np.empty(len(proto.string_val), object)
         values[:] = list(proto.string_val)
     elif proto.tensor_content:
-        kind = np.dtype(name)
+        kind = _DTYPES[name]
         if len(proto.tensor_content) != count * kind.itemsize:
             raise BadRequest(f"{tensor.name} holds another number of bytes than {shape} has.")
         values = np.frombuffer(proto.tensor_content, kind)
@@ -269,11 +273,11 @@ def from_proto(proto: Any, tensor: Tensor, most: int) -> np.ndarray:
 
 def to_proto(values: np.ndarray, proto: Any) -> None:
     """Write an array into a `TensorProto`."""
-    name = "string" if values.dtype.kind in "OSU" else values.dtype.name
-    proto.dtype = TYPES[name]
+    number = _NUMBERS.get(values.dtype, TYPES["string"])
+    proto.dtype = number
     for side in values.shape:
         proto.tensor_shape.dim.add().size = side
-    if name == "string":
+    if number == TYPES["string"]:
         proto.string_val.extend(x if isinstance(x, bytes) else str(x).encode() for x in values.flat)
     else:
         proto.tensor_content = np.ascontiguousarray(values).tobytes()

@@ -34,7 +34,7 @@ class Settings:
     """
 
     workers: int = 1
-    max_batch: int = 64
+    max_batch: int = 16  # on processors, larger ones are no faster, and wait for each other
     max_waiting: int = 256
     max_bytes: int = 32 << 20
     seconds: float = 30.0

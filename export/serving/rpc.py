@@ -72,13 +72,15 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         version = _version(self.server, request.model_spec)
         name = request.model_spec.signature_name
         signature = version.signature(name)
-        codec.check_names(dict(request.inputs), [t.name for t in signature.inputs])
+        names = [t.name for t in signature.inputs]
+        if len(request.inputs) != len(names) or not all(n in request.inputs for n in names):
+            codec.check_names(dict(request.inputs), names)  # says what is wrong
         most = self.server.settings.max_bytes
         arrays = {
             t.name: codec.from_proto(request.inputs[t.name], t, most) for t in signature.inputs
         }
-        known = [t.name for t in signature.outputs]
         for wanted in request.output_filter:
+            known = [t.name for t in signature.outputs]
             if wanted not in known:
                 raise BadRequest(f"there is no output {wanted!r}; there are {', '.join(known)}.")
         codec.checked(arrays, signature)

@@ -1,5 +1,6 @@
 """Arrays between a server and its workers: a length, a header, and the numbers as they lie."""
 
+import math
 import struct
 from typing import Any
 
@@ -63,7 +64,7 @@ def unpacked(header: bytes, numbers: bytes) -> tuple[Header, dict[str, np.ndarra
                 place += length
             arrays[name] = strings.reshape(shape)
             continue
-        count = int(np.prod(shape, dtype="int64"))
+        count = math.prod(shape)
         arrays[name] = np.frombuffer(numbers, kind, count, place).reshape(shape)
         place += arrays[name].nbytes
     return found, arrays

@@ -29,7 +29,7 @@ def serve(
         str, typer.Option(help="Of models that are exported here, to LiteRT.")
     ] = "float32",
     workers: Annotated[int, typer.Option(min=1, help="Processes of each model.")] = 1,
-    max_batch: Annotated[int, typer.Option(min=1, help="Examples answered together.")] = 64,
+    max_batch: Annotated[int, typer.Option(min=1, help="Examples answered together.")] = 16,
     max_waiting: Annotated[
         int, typer.Option(min=1, help="Requests of a model that wait; more are refused (429).")
     ] = 256,
