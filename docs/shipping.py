@@ -40,7 +40,7 @@ def servers() -> str:
     table = pd.read_csv(RESULTS / "serving.csv")
     counts = sorted(table.clients.unique())
     rows = [
-        "| server | " + " | ".join(f"{count} clients" for count in counts) + " |",
+        "| server | " + " | ".join(f"{n} client{'' if n == 1 else 's'}" for n in counts) + " |",
         "|---" * (len(counts) + 1) + "|",
     ]
     for server in table.server.unique():
