@@ -160,7 +160,7 @@ class Subsampling(layers.Layer):
     def call(self, x: Any) -> Any:
         """Subsample `x`."""
         # The mean in place of the sum keeps the coefficient at the order of the other weights.
-        return squash(ops.average_pool(x, 2) * self.coefficient + self.bias)
+        return squash(ops.average_pool(x, 2, 2) * self.coefficient + self.bias)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape with height and width halved."""
