@@ -141,7 +141,7 @@ def test_a_model_of_another_number_of_outputs_is_named(exported, digits_run: Run
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"format": "onnx"}, "no format 'onnx'"),
+        ({"format": "coreml"}, "no format 'coreml'"),
         ({"format": "litter"}, "did you mean 'litert'"),
         ({"quantization": "int7"}, "no quantization of litert 'int7'; did you mean 'int8'"),
         ({"format": 3}, r"model\.json is damaged"),
