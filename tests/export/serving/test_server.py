@@ -136,14 +136,11 @@ class TestRest:
         one = {"b64": base64.b64encode(file.getvalue()).decode()}
         body = {"signature_name": "serve_bytes", "instances": [one] * 14_000}
         status, answer = server.predict(body)
-        assert status in (200, 413)  # of 8 by 8 it is little
+        assert status == 413
         nested = b'{"instances": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         status, answer = server.predict(nested)
         assert status == 400
         assert "nested too deeply" in answer["error"]
-
-    def test_a_version_of_a_number_too_long_is_no_failure(self, server: Served) -> None:
-        assert server.call("GET", f"/v1/models/digits/versions/{'9' * 5000}")[0] in (404, 500)
 
     def test_an_encoded_body_is_refused(self, server: Served) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
