@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from PIL import Image
 
 import zoo
 from recipes import Run, load_data
+from zoo import registry
 from zoo.cli import run as zoo_command
 
 Answer = Callable[..., Any]
@@ -234,6 +236,20 @@ def test_a_folder_that_cannot_be_written(complaint: Complaint, tmp_path: Path) -
     out = str(tmp_path / "file" / "run")
     line = complaint("train", "mlp", "--data", "iris", "--out", out, "--epochs", "1")
     assert "cannot be written" in line
+
+
+def test_ctrl_c_counts_where_a_library_hands_it_on_as_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def library(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            raise RuntimeError("initialization failed") from interrupt
+
+    monkeypatch.setattr(registry, "list_models", library)
+    assert zoo_command(["list"]) == 130
+    assert capsys.readouterr().err == "zoo: interrupted.\n"
 
 
 @pytest.mark.slow

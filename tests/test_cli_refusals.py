@@ -169,7 +169,7 @@ def test_a_finished_run_is_not_resumed_with_other_settings(
 
 @pytest.mark.parametrize(
     ("fields", "part"),
-    [({"format": "onnx"}, "no format 'onnx'"), ({"quantization": "int4"}, "'int4'")],
+    [({"format": "coreml"}, "no format 'coreml'"), ({"quantization": "int2"}, "'int2'")],
 )
 def test_an_artifact_of_an_unknown_format_is_one_line(
     complaint: Complaint, flats_run: Run, tmp_path: Path, fields: dict[str, Any], part: str

@@ -130,7 +130,7 @@ def test_ctrl_c_leaves_nothing(digits_run: Run, tmp_path: Path) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert errors.strip().endswith("zoo: interrupted.")
     assert "Traceback" not in errors
     assert list(out.parent.iterdir()) == []

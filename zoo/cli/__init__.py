@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event
 from types import FrameType
 
 import typer
@@ -87,10 +88,13 @@ def run(arguments: Sequence[str]) -> int:
 def _insistent_interrupts() -> Iterator[None]:
     """Raise KeyboardInterrupt again a second later, until it has ended the command.
 
-    Python drops one that happens to be raised in a finalizer, of which TensorFlow has many.
+    Python drops one that happens to be raised in a finalizer, of which TensorFlow has many; and
+    libraries hand one on as an error of their own.
     """
+    interrupted = Event()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
         signal.setitimer(signal.ITIMER_REAL, 1.0)
         raise KeyboardInterrupt
 
@@ -100,6 +104,10 @@ def _insistent_interrupts() -> Iterator[None]:
     before = [(number, signal.signal(number, interrupt)) for number in _INTERRUPTS]
     try:
         yield
+    except Exception:
+        if interrupted.is_set():
+            raise SystemExit(_INTERRUPTED) from None
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before:
