@@ -48,6 +48,10 @@ def trained(model: str, data: Splits) -> Run:
     """Return the run of a model that learned with rounded numbers."""
     out = RUNS / f"quantized-{model}"
     started = (out / "config.json").is_file()
+    if started:
+        begun = Run(out).config.recipe
+        if any(getattr(begun, field) != value for field, value in SETTINGS[model].items()):
+            raise SystemExit(f"{out} began with other settings than these: remove it.")
     return finetune(model, data, out, resume=started, quantize="int8", **SETTINGS[model])
 
 

@@ -31,7 +31,7 @@ _PORTS = itertools.count(18_500, 10)  # the last server's may not be free yet
 # Name -> (kind, protocol, path).
 SERVERS = {
     "deepzoo gRPC": ("zoo", "grpc", "/tensorflow.serving.PredictionService/Predict"),
-    "Triton gRPC": ("triton", "grpc", "/inference.GRPCInferenceService/ModelInfer"),
+    "Triton (PyTriton) gRPC": ("triton", "grpc", "/inference.GRPCInferenceService/ModelInfer"),
     "deepzoo REST": ("zoo", "rest", "/v1/models/model:predict"),
     "FastAPI REST": ("fastapi", "rest", "/v1/models/model:predict"),
 }
@@ -87,8 +87,10 @@ def own_bodies(artifact: Path, scratch: Path) -> None:
     (scratch / "zoo.rest").write_text(json.dumps({"instances": [picture.tolist()]}))
 
 
-def load(url: str, body: Path, headers: list[str], clients: int, count: int) -> list[float]:
-    """Send requests, and return the milliseconds of each answer, and last the seconds of all."""
+def load(
+    url: str, body: Path, headers: list[str], clients: int, count: int
+) -> tuple[list[float], float]:
+    """Send requests, and return the milliseconds of each answer, and the seconds of all."""
     with tempfile.NamedTemporaryFile() as log:
         call = ["h2load", "-n", str(count), "-c", str(clients), "-m", "1", "-t", "1",
                 f"--data={body}", f"--log-file={log.name}", *headers, url]  # fmt: skip
@@ -96,8 +98,9 @@ def load(url: str, body: Path, headers: list[str], clients: int, count: int) -> 
         rows = [line.split() for line in Path(log.name).read_text().splitlines()]
     if len(rows) != count or any(row[1] != "200" for row in rows):
         raise SystemExit(f"{url} did not answer all requests:\n{output[-2000:]}")
-    first, last = int(rows[0][0]), max(int(row[0]) + int(row[2]) for row in rows)
-    return [*(int(row[2]) / 1000 for row in rows), (last - first) / 1e6]
+    begun, took = ([int(row[column]) for row in rows] for column in (0, 2))  # microseconds
+    last = max(map(sum, zip(begun, took, strict=True)))
+    return [time / 1000 for time in took], (last - min(begun)) / 1e6
 
 
 def main(python: str, model: str = "resnet20-cifar10") -> None:
@@ -116,9 +119,9 @@ def main(python: str, model: str = "resnet20-cifar10") -> None:
                     body = scratch / (f"zoo.{protocol}" if kind == "zoo" else f"{kind}.body")
                     headers = GRPC if protocol == "grpc" else JSON
                     for clients in CLIENTS:
-                        *_, took = load(url, body, headers, clients, 200)
+                        _, took = load(url, body, headers, clients, 200)
                         count = max(200, int(200 / took * SECONDS))
-                        *times, took = load(url, body, headers, clients, count)
+                        times, took = load(url, body, headers, clients, count)
                         median, late = np.percentile(times, (50, 99))
                         found.setdefault((name, clients), []).append((count / took, median, late))
                         print(name, clients, found[name, clients][-1], flush=True)
@@ -130,7 +133,7 @@ def main(python: str, model: str = "resnet20-cifar10") -> None:
             table.writerow((name, clients, *(round(value, 2) for value in middle)))
     rates = {key: statistics.median(run[0] for run in runs) for key, runs in found.items()}
     for clients in CLIENTS:
-        ratio = rates["deepzoo gRPC", clients] / rates["Triton gRPC", clients]
+        ratio = rates["deepzoo gRPC", clients] / rates["Triton (PyTriton) gRPC", clients]
         print(f"{clients} clients: {ratio:.2f} times Triton's requests")
 
 

@@ -4,9 +4,9 @@
 
 Several clients of each kind ask one `zoo serve` over loopback: valid requests over REST and gRPC,
 whose answers are held against the Keras model's, broken JSON, wrong types, wrong shapes, bodies of
-100 MB, bodies that come a byte at a time, connections that are cut; and now and then a worker is
-killed. What came of it goes to `benchmarks/results/soak.csv`, a row for each kind; the exit code is
-1 if anything was not as it should be.
+100 MB, bodies that come a byte at a time, connections that are cut; and now and then one of two
+workers is killed, while the other grows old. What came of it goes to `benchmarks/results/soak.csv`,
+a row for each kind; the exit code is 1 if anything was not as it should be.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from export.serving.protos import predict_pb2, prediction_service_pb2_grpc
 RESULTS = Path(__file__).parent / "results" / "soak.csv"
 PATH = "/v1/models/model:predict"
 TOLERANCE = 1e-4
+WORKERS = 2
 KILL_EVERY = 15.0  # seconds
 BODY = 100 << 20
 
@@ -210,7 +211,7 @@ class Soak:
             self.ending.wait(pause)
 
     def run(self, seconds: float, process: int) -> dict[str, list[float]]:
-        """Ask for some time, and return the memory of the server and its workers, by MB."""
+        """Ask for some time, and return MB of the server and its oldest worker."""
         kinds = [(self.rest, 0.0)] * 3 + [(self.rpc, 0.0)] * 3 + [(self.slow, 0.1)] * 2
         for ask in (self.malformed, self.typed, self.shaped, self.rpc_type, self.cut, self.large):
             kinds.append((ask, 0.05))
@@ -220,20 +221,23 @@ class Soak:
         ]
         for thread in threads:
             thread.start()
-        memory: dict[str, list[float]] = {"server": [], "workers": []}
+        memory: dict[str, list[float]] = {"server": [], "oldest worker": []}
+        oldest, victim = workers_of(process)[0], 0
         end, killed = time.monotonic() + seconds, time.monotonic()
         try:
             while time.monotonic() < end:
                 time.sleep(1)
                 workers = workers_of(process)
                 memory["server"].append(megabytes(process))
-                if workers:
-                    memory["workers"].append(statistics.fmean(map(megabytes, workers)))
-                if workers and time.monotonic() - killed > KILL_EVERY:
-                    killed = time.monotonic()
-                    os.kill(random.choice(workers), signal.SIGKILL)
+                memory["oldest worker"].append(megabytes(oldest))
+                whole = len(workers) == WORKERS
+                if victim and whole and victim not in workers:
+                    victim = 0
                     with self.lock:
                         self.answers["worker killed", "replaced"] += 1
+                if not victim and whole and time.monotonic() - killed > KILL_EVERY:
+                    killed, victim = time.monotonic(), workers[-1]
+                    os.kill(victim, signal.SIGKILL)
         finally:
             self.ending.set()
             for thread in threads:
@@ -277,7 +281,8 @@ def served(model: str) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
     """Serve a model, and give the process and its ports."""
     port, grpc_port = free_port(), free_port()
     command = [sys.executable, "-m", "zoo", "serve", f"model={model}",
-               "--port", str(port), "--grpc-port", str(grpc_port)]  # fmt: skip
+               "--port", str(port), "--grpc-port", str(grpc_port),
+               "--workers", str(WORKERS)]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):

@@ -35,15 +35,24 @@ def pretrained() -> str:
         values = ", ".join(
             figure(metric.name, m.value) + m.name.removeprefix(metric.name) for m in measured
         )
-        small = [r for r in card.exports if r.quantization in ("int8", "dynamic") and not r.part]
-        lost = {r.quantization: (r.reference or 0) - (r.value or 0) for r in small}
-        best = min(small, key=lambda r: (100 * lost[r.quantization] > 1, r.bytes))
+        small = [
+            r
+            for r in card.exports
+            if r.quantization in ("int8", "dynamic")
+            and not r.part
+            and 100 * ((r.reference or 0) - (r.value or 0)) <= 1
+        ]
+        file = ""
+        if small:
+            best = min(small, key=lambda r: r.bytes)
+            file = (
+                f"{best.quantization}: {size(best.bytes)} bytes, "
+                f"{best.metric} {figure(best.metric, best.value)}, "
+                f"{best.milliseconds:.3f} ms ({best.reference_milliseconds:.2f} by `tf.function`)"
+            )
         rows.append(
             f"| `{name}` | {size(card.parameters.trainable + card.parameters.non_trainable)} | "
-            f"{metric.name} {values} of {size(metric.examples)} | "
-            f"{published} | {best.quantization}: {size(best.bytes)} bytes, "
-            f"{best.metric} {figure(best.metric, best.value)}, "
-            f"{best.milliseconds:.3f} ms ({best.reference_milliseconds:.2f} by `tf.function`) |"
+            f"{metric.name} {values} of {size(metric.examples)} | {published} | {file} |"
         )
     notes = [
         f"- {caveat} ({', '.join(f'`{n}`' for n in names)})" for caveat, names in caveats.items()

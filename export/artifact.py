@@ -1,6 +1,7 @@
 """An exported artifact: a folder with the model in some format, and `model.json` beside it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from export.formats import format_of
 from zoo.cards import Frozen, ParityReport, TokenizerFile
 from zoo.errors import InputError
-from zoo.files import sha256_of, whole_file
+from zoo.files import refuse_taken, sha256_of, whole_file
 from zoo.registry import unknown
 
 FILE = "model.json"
@@ -138,13 +139,26 @@ def write(manifest: Manifest, folder: Path) -> None:
 
 def hashes(folder: Path) -> dict[str, str]:
     """Return relative name -> SHA-256 of an artifact's files, the manifest left out."""
-    return {
-        file.relative_to(folder).as_posix(): sha256_of(file)
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != folder / FILE
-    }
+    return {file.relative_to(folder).as_posix(): sha256_of(file) for file in sorted(_files(folder))}
 
 
 def size(folder: Path) -> int:
     """Return the bytes of an artifact's files, the manifest left out."""
-    return sum((folder / name).stat().st_size for name in hashes(folder))
+    return sum(file.stat().st_size for file in _files(folder))
+
+
+def refuse_place(folder: Path, overwrite: bool) -> None:
+    """Refuse a place for an artifact that is taken, or that holds something else than one.
+
+    Raises:
+        InputError: something stands there, and `overwrite` is false or it is no artifact.
+    """
+    refuse_taken(folder, overwrite)
+    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not empty and not (folder / FILE).is_file():
+        raise InputError(f"{folder} is no artifact, so it is not overwritten: name another place.")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Give an artifact's files, the manifest left out."""
+    return (path for path in folder.rglob("*") if path.is_file() and path != folder / FILE)

@@ -96,6 +96,7 @@ def benchmark(
 
     Raises:
         InputError: the model, a format or an option is wrong.
+        CheckFailed: no form of the model could be written.
 
     Example:
         >>> import numpy as np
@@ -184,6 +185,9 @@ def time_artifacts(
         inputs: of a call, by name; the first axis counts examples.
         rounds: how often each is asked, in turn.
         seconds: of each turn.
+
+    Raises:
+        InputError: an artifact cannot be loaded, or fails while it is timed.
     """
     batch = len(next(iter(inputs.values())))
     processes: list[_Process] = []
@@ -301,7 +305,7 @@ class _Process:
         )
         try:
             self.load: float = self._answer("")["load"]
-        except InputError:
+        except BaseException:  # Ctrl-C, too
             self.end()
             raise
 
@@ -324,13 +328,16 @@ class _Process:
         asked, answers = self.process.stdin, self.process.stdout
         line = ""
         hanging = threading.Timer(_PATIENCE, self.process.kill)
+        hanging.daemon = True
         hanging.start()
-        if asked is not None and answers is not None:  # both are pipes
-            with suppress(BrokenPipeError):
-                asked.write(request)
-                asked.flush()
-            line = answers.readline()
-        hanging.cancel()
+        try:
+            if asked is not None and answers is not None:  # both are pipes
+                with suppress(BrokenPipeError):
+                    asked.write(request)
+                    asked.flush()
+                line = answers.readline()
+        finally:
+            hanging.cancel()
         if not line:
             self.process.wait()
             self.errors.seek(0)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.artifact import FILE
+from export.artifact import refuse_place
 from export.exporting import Artifact, export
 from export.formats import format_of
 from export.parity import check
 from zoo.cards import ParityReport
 from zoo.errors import CheckFailed, InputError
-from zoo.files import refuse_taken, whole_folder
+from zoo.files import whole_folder
 
 if TYPE_CHECKING:
     import keras
@@ -27,7 +27,8 @@ class Budget:
     Attributes:
         max_bytes: of all its files; `None` for any number.
         max_milliseconds: for one example on this machine; `None` for any number.
-        max_drop: points that it may lose, as in `export.check`; `None` for its usual ones.
+        max_drop: points that it may lose, as in `export.check`: 0 or more; `None` for its usual
+            ones.
     """
 
     max_bytes: int | None = None
@@ -36,10 +37,12 @@ class Budget:
 
     def __post_init__(self) -> None:
         """Refuse what is no budget."""
-        for name in ("max_bytes", "max_milliseconds", "max_drop"):
+        for name in ("max_bytes", "max_milliseconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name} must be above 0, not {value}.")
+        if self.max_drop is not None and not self.max_drop >= 0:
+            raise InputError(f"max_drop must be 0 or more, not {self.max_drop}.")
 
 
 @dataclass(frozen=True)
@@ -122,9 +125,7 @@ def export_within(
             raise InputError(f"{option} is no option of a choice: {where}.")
     names = quantizations or format_of(format).quantizations
     out = Path(out)
-    refuse_taken(out, overwrite)
-    if overwrite and not _is_artifact(out):
-        raise InputError(f"{out} is no artifact, so it is not overwritten: name another place.")
+    refuse_place(out, overwrite)
     candidates: list[Candidate] = []
     made: dict[str, Artifact] = {}
     with tempfile.TemporaryDirectory(dir=_above(out), prefix=".choosing-") as scratch:
@@ -206,7 +207,3 @@ def _above(out: Path) -> Path:
     """Return the folder that `out` will be in, made if need be: a rename stays on one disk."""
     out.parent.mkdir(parents=True, exist_ok=True)
     return out.parent
-
-
-def _is_artifact(out: Path) -> bool:
-    return (out / FILE).is_file() or not out.exists() or not any(out.iterdir())

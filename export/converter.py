@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.artifact import SIGNATURE
-from export.subprocesses import Result, serve
+from export.subprocesses import Result, calibration_parts, first_line, serve
 
 # Bits of a kernel -> what has such kernels, by LiteRT's names.
 _INT4 = {
@@ -24,10 +24,8 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
     import tensorflow as tf
 
     def examples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-        size = request["batch"] or 1
-        count = len(next(iter(calibration.values())))
-        for i in range(0, count - size + 1, size):
-            yield SIGNATURE, {name: values[i : i + size] for name, values in calibration.items()}
+        for part in calibration_parts(calibration, request["batch"]):
+            yield SIGNATURE, part
 
     int4 = request["quantization"] == "int4"
     converter = tf.lite.TFLiteConverter.from_saved_model(
@@ -47,9 +45,8 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
     except Exception as error:  # the converter raises many kinds, and all mean that it refused
         text = str(error)
         unsupported = sorted(set(re.findall(r"\btf\.(\w+)(?:\(|' op)", text)))
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        reason = next((li for li in lines if "error" in li.lower()), lines[-1] if lines else "")
-        return Result({"unsupported": unsupported, "error": reason or type(error).__name__})
+        named = (line.strip() for line in text.splitlines() if "error" in line.lower())
+        return Result({"unsupported": unsupported, "error": next(named, first_line(error))})
     Path(request["target"]).write_bytes(_in_int4(content) if int4 else content)
     return Result({"unsupported": [], "error": ""})
 

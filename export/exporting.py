@@ -19,7 +19,7 @@ from export.parity import TOLERANCE, Samples
 from zoo import cards, weights
 from zoo.cards import ParityReport
 from zoo.errors import InputError
-from zoo.files import refuse_taken, whole_folder
+from zoo.files import whole_folder
 from zoo.models import load, read_tokenizers, write_tokenizers
 
 if TYPE_CHECKING:
@@ -154,9 +154,7 @@ def export(
         if not value > 0:
             raise InputError(f"{option} must be above 0, not {value}.")
     out = Path(out)
-    refuse_taken(out, overwrite)
-    if overwrite and out.exists() and not _replaceable(out):
-        raise InputError(f"{out} is no artifact, so it is not overwritten: name another place.")
+    artifact.refuse_place(out, overwrite)
     card, folder = None, None
     if isinstance(model, keras.Model):
         network = model
@@ -294,10 +292,6 @@ def _hardware(platforms: Sequence[str], run: bool) -> str:
     return f"lowered for {', '.join(others)}; {'run on cpu' if run else 'not run'}"
 
 
-def _replaceable(path: Path) -> bool:
-    return path.is_dir() and ((path / artifact.FILE).is_file() or not any(path.iterdir()))
-
-
 def _in_float32(model: "keras.Model") -> "keras.Model":
     """Return a model of mixed precision in float32, in which alone LiteRT computes."""
     from zoo import surgery
@@ -308,7 +302,11 @@ def _in_float32(model: "keras.Model") -> "keras.Model":
 
 
 def kept_samples(folder: str | os.PathLike[str], task: str, part: str = "test") -> Samples | None:
-    """Return the samples that a run keeps, "test" or "calibration"; `None` where there are none."""
+    """Return the samples that a run keeps, "test" or "calibration"; `None` where there are none.
+
+    Raises:
+        InputError: the file that they are kept in is damaged.
+    """
     path = Path(folder) / "samples.npz"
     if not path.is_file():
         return None

@@ -159,9 +159,18 @@ def check_installed(row: Format) -> None:
         )
 
 
+def asked_threads() -> int:
+    """Return how many threads a reader computes with by ZOO_THREADS; 0 if it says nothing."""
+    return int(os.environ.get("ZOO_THREADS") or 0)
+
+
 def threads() -> int:
-    """Return how many threads a reader computes with: all, or as many as ZOO_THREADS says."""
-    return int(os.environ.get("ZOO_THREADS") or os.cpu_count() or 1)
+    """Return how many threads a reader computes with: as ZOO_THREADS says, or one for each core."""
+    if hasattr(os, "sched_getaffinity"):  # a container may have fewer than the machine
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return asked_threads() or cores
 
 
 def resolve(place: str) -> Callable[..., Any]:

@@ -86,7 +86,9 @@ def read(folder: Path, manifest: Manifest) -> Callable[..., Any]:
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=str(folder / MODEL), num_threads=threads())
+    # By its path it would be mapped, and answer nonsense where somebody writes over it.
+    content = (folder / MODEL).read_bytes()
+    interpreter = Interpreter(model_content=content, num_threads=threads())
     known = interpreter.get_signature_list()
     for name in (SIGNATURE, *manifest.signatures):
         wanted = sorted(tensor.name for tensor in manifest.signature(name).inputs)

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from export.outputs import named
-from export.subprocesses import Result, serve
+from export.subprocesses import Result, first_line, serve
 from zoo.layers import LearnedPositions
 
 Shapes = Mapping[str, Sequence[int | None]]
@@ -189,8 +189,7 @@ def lower(request: dict[str, Any], arrays: dict[str, np.ndarray]) -> Result:
     try:
         _write(request)
     except Exception as error:  # of many kinds, and all mean that it cannot be
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return Result({"error": lines[0] if lines else type(error).__name__})
+        return Result({"error": first_line(error)})
     return Result({"error": ""})
 
 

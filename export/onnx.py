@@ -4,17 +4,15 @@ tf2onnx writes some graphs that no reader accepts, and says nothing: each file i
 Runtime before it counts, and held against its model like every artifact.
 """
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export import saved_model, subprocesses
+from export import saved_model
 from export.artifact import SIGNATURE, Manifest
 from export.formats import Conversion, threads
-from zoo.errors import InputError
 
 MODEL = "model.onnx"
 
@@ -32,26 +30,7 @@ def write(servable: Any, folder: Path, conversion: Conversion) -> None:
     Raises:
         InputError: an op cannot be said in ONNX, or no reader takes what was written.
     """
-    if conversion.quantization == "int8" and not conversion.calibration:
-        raise InputError("int8 needs real examples to calibrate with: give `calibration`.")
-    with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / "saved_model"
-        saved_model.write(servable, source, Conversion())
-        error = subprocesses.run(
-            "export.onnx_converter",
-            {
-                "saved_model": str(source),
-                "target": str(folder / MODEL),
-                "quantization": conversion.quantization,
-                "outputs": [tensor.name for tensor in servable.outputs],
-                "batch": servable.inputs[0].shape[0],
-            },
-            arrays=conversion.examples,
-            timeout=conversion.timeout,
-            crash="the ONNX converter crashed on this model.",
-        ).facts["error"]
-    if error:
-        raise InputError(f"this model cannot be written as ONNX {conversion.quantization}: {error}")
+    saved_model.convert(servable, folder / MODEL, conversion, "ONNX")
 
 
 def read(folder: Path, manifest: Manifest) -> Callable[..., Any]:

@@ -2,14 +2,13 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export.artifact import SIGNATURE
-from export.subprocesses import Result, serve
+from export.subprocesses import Result, calibration_parts, first_line, serve
 
 _OPSET = 18
 _CALIBRATED = 32  # examples that ranges are taken of at a time
@@ -32,8 +31,7 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
             quantized(plain, done, calibration, request)
             onnxruntime.InferenceSession(str(done), providers=["CPUExecutionProvider"])
         except Exception as error:  # of many kinds, and all mean that it cannot be
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            return Result({"error": lines[0] if lines else type(error).__name__})
+            return Result({"error": first_line(error)})
         shutil.move(done, request["target"])
     return Result({"error": ""})
 
@@ -122,13 +120,7 @@ def _static(
 
     class Examples(CalibrationDataReader):
         def __init__(self) -> None:
-            self.parts = self._parts()
-
-        def _parts(self) -> Iterator[dict[str, np.ndarray]]:
-            size = request["batch"] or _CALIBRATED
-            count = len(next(iter(calibration.values())))
-            for start in range(0, max(1, count - size + 1), size):
-                yield {k: values[start : start + size] for k, values in calibration.items()}
+            self.parts = calibration_parts(calibration, request["batch"], _CALIBRATED)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self.parts, None)

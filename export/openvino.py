@@ -4,17 +4,15 @@ OpenVINO computes in whatever precision the device is fastest in (bfloat16, on s
 unless it is told: files are held against their models with `INFERENCE_PRECISION_HINT` at "f32".
 """
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export import saved_model, subprocesses
+from export import saved_model
 from export.artifact import SIGNATURE, Manifest
-from export.formats import Conversion
-from zoo.errors import InputError
+from export.formats import Conversion, asked_threads
 
 MODEL = "model.xml"  # and its weights, `model.bin`
 
@@ -31,36 +29,19 @@ def write(servable: Any, folder: Path, conversion: Conversion) -> None:
     Raises:
         InputError: an op cannot be said in OpenVINO.
     """
-    if conversion.quantization == "int8" and not conversion.calibration:
-        raise InputError("int8 needs real examples to calibrate with: give `calibration`.")
-    with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / "saved_model"
-        saved_model.write(servable, source, Conversion())
-        error = subprocesses.run(
-            "export.openvino_converter",
-            {
-                "saved_model": str(source),
-                "target": str(folder / MODEL),
-                "quantization": conversion.quantization,
-                "inputs": [tensor.name for tensor in servable.inputs],
-                "outputs": [tensor.name for tensor in servable.outputs],
-                "batch": servable.inputs[0].shape[0],
-            },
-            arrays=conversion.examples,
-            timeout=conversion.timeout,
-            crash="the OpenVINO converter crashed on this model.",
-        ).facts["error"]
-    if error:
-        raise InputError(
-            f"this model cannot be written as OpenVINO {conversion.quantization}: {error}"
-        )
+    saved_model.convert(servable, folder / MODEL, conversion, "OpenVINO")
 
 
 def read(folder: Path, manifest: Manifest) -> Callable[..., Any]:
     """Return its signature as a function of named arrays."""
     import openvino
 
-    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    hints = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": asked_threads(),  # 0: as it finds best
+        "ENABLE_MMAP": False,  # or it answers nonsense where somebody writes over its file
+    }
     compiled = openvino.Core().compile_model(str(folder / MODEL), "CPU", hints)
     request = compiled.create_infer_request()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from export.subprocesses import Result, serve
+from export.subprocesses import Result, calibration_parts, first_line, serve
 
 _CALIBRATED = 32  # examples that ranges are taken of at a time
 
@@ -14,8 +14,7 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
     try:
         _convert(request, calibration)
     except Exception as error:  # of many kinds, and all mean that it cannot be
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return Result({"error": lines[0] if lines else type(error).__name__})
+        return Result({"error": first_line(error)})
     return Result({"error": ""})
 
 
@@ -30,12 +29,7 @@ def _convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Non
     if request["quantization"] == "int8":
         import nncf
 
-        size = request["batch"] or _CALIBRATED
-        count = len(next(iter(calibration.values())))
-        parts = [
-            {name: values[start : start + size] for name, values in calibration.items()}
-            for start in range(0, max(1, count - size + 1), size)
-        ]
+        parts = list(calibration_parts(calibration, request["batch"], _CALIBRATED))
         model = nncf.quantize(model, nncf.Dataset(parts), subset_size=len(parts))
     openvino.save_model(
         model, request["target"], compress_to_fp16=request["quantization"] == "float16"

@@ -107,9 +107,10 @@ def _for_triton(artifact: Artifact, folder: Path, name: str) -> Path:
     version = _next_version(folder / name)
     with whole_folder(version) as temporary:
         shutil.copy2(artifact.path / "model.onnx", temporary / "model.onnx")
-    _write_labels(manifest, folder / name / LABELS)
-    with whole_file(folder / name / "config.pbtxt") as temporary:
-        temporary.write_text(triton_config(manifest, name))
+        # Before the version, which a server loads as soon as it sees it.
+        _write_labels(manifest, folder / name / LABELS)
+        with whole_file(folder / name / "config.pbtxt") as config:
+            config.write_text(triton_config(manifest, name))
     return version
 
 

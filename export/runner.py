@@ -1,13 +1,14 @@
 """The process that runs an artifact on samples and times it; see `export.parity`."""
 
 import time
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export import artifact
+from export.batches import in_batches, taken
 from export.formats import FORMATS, resolve
 from export.subprocesses import Result, serve
 
@@ -31,16 +32,14 @@ def answer(request: dict[str, Any], arrays: dict[str, np.ndarray]) -> Result:
     for signature in dict.fromkeys(key.split("/")[0] for key in arrays):
         inputs = of_signature(signature, arrays)
         fixed = manifest.signature(signature).inputs[0].shape[0]
-        parts = [call(_padded(part, fixed), signature) for part in _parts(inputs, fixed or BATCH)]
-        count = _examples(inputs)
-        for name in parts[0]:
-            values = np.concatenate([part[name] for part in parts])[:count]
+        asked = partial(call, signature=signature)
+        found = in_batches(asked, inputs, fixed or BATCH, filled=fixed is not None)
+        for name, values in found.items():
             strings = values.dtype == object
             outputs |= named(signature, {name: values.astype("S") if strings else values})
     timed = request["timed"]
-    one = _padded(
-        next(_parts(of_signature(timed, arrays), 1)), manifest.signature(timed).inputs[0].shape[0]
-    )
+    fixed = manifest.signature(timed).inputs[0].shape[0]
+    one = taken(of_signature(timed, arrays), np.zeros(fixed or 1, "int64"))
     seconds = median_seconds(lambda: call(one, timed))
     return Result({"milliseconds": seconds * 1e3}, outputs)
 
@@ -67,25 +66,6 @@ def median_seconds(call: Any, budget: float = 1.0) -> float:
         call()
         times.append(time.perf_counter() - start)
     return float(np.median(times))
-
-
-def _examples(inputs: dict[str, np.ndarray]) -> int:
-    return next(len(value) for value in inputs.values() if value.ndim)
-
-
-def _parts(inputs: dict[str, np.ndarray], size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Give the examples in groups; what is one number belongs to each of them."""
-    for start in range(0, _examples(inputs), size):
-        part = slice(start, start + size)
-        yield {name: value[part] if value.ndim else value for name, value in inputs.items()}
-
-
-def _padded(inputs: dict[str, np.ndarray], size: int | None) -> dict[str, np.ndarray]:
-    """Repeat the last example up to a fixed batch."""
-    if size is None:
-        return inputs
-    places = np.minimum(np.arange(size), _examples(inputs) - 1)
-    return {name: value[places] if value.ndim else value for name, value in inputs.items()}
 
 
 if __name__ == "__main__":

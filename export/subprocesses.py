@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,3 +83,27 @@ def serve(work: Callable[[dict[str, Any], dict[str, np.ndarray]], Result]) -> No
     result = work(json.loads((folder / _REQUEST).read_text()), arrays)
     np.savez(folder / _ARRAYS_OUT, allow_pickle=False, **result.arrays)
     (folder / _RESULT).write_text(json.dumps(result.facts))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its kind if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def calibration_parts(
+    arrays: Mapping[str, np.ndarray], batch: int | None, together: int = 1
+) -> Iterator[dict[str, np.ndarray]]:
+    """Divide the examples that a converter takes ranges of.
+
+    What does not fill a last part is left out; too few for a fixed batch are repeated.
+
+    Args:
+        arrays: examples, by the inputs' names.
+        batch: how many the model takes; `None` for any number.
+        together: how many a part has at most where it takes any.
+    """
+    count = len(next(iter(arrays.values())))
+    size = batch or min(together, count)
+    for start in range(0, max(1, count - size + 1), size):
+        places = np.arange(start, start + size) % count
+        yield {name: values[places] for name, values in arrays.items()}

@@ -40,6 +40,7 @@ def _loaded(folder: Path) -> Callable[[dict[str, np.ndarray]], Any]:
     if folder.suffix == ".keras":
         return _keras(folder)
     from export import artifact
+    from export.batches import in_batches
     from export.formats import FORMATS, resolve
 
     manifest = artifact.read(folder)
@@ -49,20 +50,7 @@ def _loaded(folder: Path) -> Callable[[dict[str, np.ndarray]], Any]:
     def call(arrays: dict[str, np.ndarray]) -> Any:
         return answer({name: _fitted(x, lengths.get(name)) for name, x in arrays.items()})
 
-    fixed = manifest.inputs[0].shape[0]
-    if fixed is None:
-        return call
-
-    def one_by_one(arrays: dict[str, np.ndarray]) -> Any:
-        """Ask a file of a fixed batch as often as it takes."""
-        count = len(next(iter(arrays.values())))
-        places = np.minimum(np.arange(-(-count // fixed) * fixed), count - 1)
-        for start in range(0, len(places), fixed):
-            chosen = places[start : start + fixed]
-            result = call({name: values[chosen] for name, values in arrays.items()})
-        return result
-
-    return one_by_one
+    return lambda arrays: in_batches(call, arrays, manifest.inputs[0].shape[0])
 
 
 def _fitted(values: np.ndarray, length: int | None) -> np.ndarray:

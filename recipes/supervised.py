@@ -31,6 +31,7 @@ from zoo.catalog import NAMES
 from zoo.errors import CheckFailed, InputError
 from zoo.files import refuse_taken
 from zoo.generative.vae import is_variational
+from zoo.layers import FakeQuantize, channel_axes
 
 
 def train(
@@ -159,12 +160,19 @@ def learn(
         The model with the weights that are kept, in the units of the data.
 
     Raises:
-        InputError: the devices cannot train such a model.
+        InputError: the devices or Keras' backend cannot train such a model.
         CheckFailed: the loss became infinite or not a number.
     """
     config = run.config
+    carried = goes_on(config.architecture, data)
     try:
-        devices.check(config.recipe, config.task, goes_on(config.architecture, data))
+        if carried and keras.backend.backend() != "tensorflow":
+            raise InputError(
+                f"{config.architecture!r} carries its states from batch to batch, which Keras "
+                "forgets under other backends: train it under TensorFlow "
+                "(KERAS_BACKEND=tensorflow)."
+            )
+        devices.check(config.recipe, config.task, carried)
     except InputError:
         run.discard_if_empty()
         raise
@@ -374,8 +382,13 @@ def _unscale_head(model: keras.Model, data: Splits) -> None:
     if data.task != "regression":
         return
     mean, deviation = _scale(data)
-    kernel, bias = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([kernel * deviation, bias * deviation + mean])
+    *_, head = filter(channel_axes, model.layers)
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel * deviation, bias * deviation + mean])
+    last = model.layers[-1]
+    if isinstance(last, FakeQuantize):  # rounds what the head gives
+        ends = np.stack(last.get_weights())[:, None]
+        last.adapt((ends * deviation + mean).ravel())
 
 
 def _fit(
@@ -408,11 +421,11 @@ def _fit(
     own = optimizer(
         recipe, phase.learning_rate, phase.schedule, total, shares if factor != 1 else ()
     )
+    if state.epoch:
+        _assign(model.variables, state.model)
     model = devices.spread(model)
     compile_model(model, recipe, task, own)
     model.optimizer.build(model.trainable_variables)
-    if state.epoch:
-        _assign(model.variables, state.model)
     if state.epoch > phase.epochs.start:
         _assign(model.optimizer.variables, state.optimizer)
     averaged = [keras.callbacks.SwapEMAWeights()] if recipe.ema else []

@@ -17,7 +17,6 @@ from PIL import Image
 
 import zoo
 from recipes import Run, load_data
-from zoo import registry
 from zoo.cli import run as zoo_command
 
 Answer = Callable[..., Any]
@@ -238,8 +237,19 @@ def test_a_folder_that_cannot_be_written(complaint: Complaint, tmp_path: Path) -
     assert "cannot be written" in line
 
 
+@pytest.mark.parametrize(
+    ("function", "call"),
+    [
+        ("zoo.registry.list_models", ["list"]),
+        ("recipes.train", ["train", "softmax", "--data", "iris"]),
+    ],
+)
 def test_ctrl_c_counts_where_a_library_hands_it_on_as_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    function: str,
+    call: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def library(*_: object, **__: object) -> None:
         try:
@@ -247,9 +257,10 @@ def test_ctrl_c_counts_where_a_library_hands_it_on_as_an_error(
         except KeyboardInterrupt as interrupt:
             raise RuntimeError("initialization failed") from interrupt
 
-    monkeypatch.setattr(registry, "list_models", library)
-    assert zoo_command(["list"]) == 130
-    assert capsys.readouterr().err == "zoo: interrupted.\n"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(function, library)
+    assert zoo_command(call) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "zoo: interrupted."
 
 
 @pytest.mark.slow

@@ -45,6 +45,7 @@ CALLS = {
         "leave out learning_rate",
     ),
     "resume nowhere": (["finetune", "--resume"], "--out"),
+    "resume by a file's name": (["train", "best.json", "--resume"], "runs/best is no run"),
     "resume what is no run": (["train", "--resume", "--out", "run"], "is no run"),
     "no such model": (["predict", "lenet5-mnits", "x.png"], "lenet5-mnist"),
     "no such picture": (["predict", "lenet5-mnist", "x.png"], "x.png"),

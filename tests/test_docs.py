@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import export
@@ -65,6 +66,18 @@ def test_readme_and_docs_are_what_was_measured() -> None:
     for file in module.FILES:
         text = file.read_text()
         assert module.generated(text) == text, file.name
+
+
+def test_no_file_is_named_where_all_lose_more_than_a_point(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, card = generator(), zoo.card("lenet5-mnist")
+    poor = [msgspec.structs.replace(r, reference=1.0, value=0.98) for r in card.exports]
+    poorer = msgspec.structs.replace(card, exports=poor)
+    monkeypatch.setattr(zoo, "list_models", lambda **_: ["lenet5-mnist"])
+    for shown, end in ((card, "by `tf.function`) |"), (poorer, "|  |")):
+        monkeypatch.setattr(zoo, "card", lambda name, shown=shown: shown)
+        assert module.TABLES["pretrained"]().splitlines()[2].endswith(end)
 
 
 def test_readme_quotes_no_accuracy_of_its_own() -> None:

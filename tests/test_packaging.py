@@ -1,5 +1,6 @@
 """Packaging: weights are halved where that changes nothing; figures are of what is stored."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -7,10 +8,13 @@ import keras
 import numpy as np
 import pytest
 
+import zoo
+from export.formats import FORMATS
 from recipes import Recipe, Run, load_data, train
 from recipes.evaluation import measure
 from zoo import InputError, cards, surgery
 from zoo.cli import packaging
+from zoo.cli.packaging import parity_of
 from zoo.registry import build
 
 
@@ -78,3 +82,15 @@ def test_weights_stay_whole_where_rounding_moves_the_likelihood_and_no_answer(
     card = packaging.package(small_run, "mlp-digits", tmp_path)
     assert stored_types(tmp_path / "mlp-digits" / packaging.WEIGHTS) == {"float32"}
     assert_figures_are_of_the_file(card, tmp_path / "mlp-digits", small_run)
+
+
+@pytest.mark.slow
+def test_an_agent_that_learned_with_int8_is_not_exported_in_int4(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    two = replace(FORMATS["litert"], quantizations=("int8", "int4"))  # the others take a minute
+    monkeypatch.setattr("export.formats.ROWS", (two,))
+    card, model = zoo.card("dqn-cartpole"), zoo.load("dqn-cartpole")
+    observations = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    reports = parity_of(model, card, (observations, None), observations)
+    assert [(report.format, report.quantization) for report in reports] == [("litert", "int8")]

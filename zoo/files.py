@@ -10,6 +10,9 @@ from pathlib import Path
 
 from zoo.errors import InputError
 
+# How the names begin of what a process leaves that was killed before its folder was anything.
+_REMAINS = (".part-", ".config.sha256")
+
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, or of a folder's files in the order of their names, as hex.
@@ -66,7 +69,9 @@ def refuse_taken(path: Path, overwrite: bool = False) -> None:
     Raises:
         InputError: `path` is a file, or a folder that is not empty, and `overwrite` is false.
     """
-    if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
+    if overwrite or not path.exists():
+        return
+    if not path.is_dir() or not all(p.name.startswith(_REMAINS) for p in path.iterdir()):
         raise InputError(
             f"{path} exists already: name another place, or ask to overwrite it or to resume it."
         )

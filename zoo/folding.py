@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from zoo import surgery
 from zoo.layers import channel_axes
 
 # The layers whose normalizations LiteRT's converter leaves, and those whose it folds itself.
@@ -56,11 +57,9 @@ def folded(model: keras.Model, every: bool = False) -> keras.Model:
         return layer(x) if layer.name in gone else layer(x, *args, **kwargs)
 
     result = keras.models.clone_model(model, clone_function=change, call_function=call)
-    for layer in model.layers:
-        if layer.name in pairs:
-            result.get_layer(layer.name).set_weights(_merged(layer, pairs[layer.name]))
-        elif layer.name not in gone and layer.weights:  # an input may have another name now
-            result.get_layer(layer.name).set_weights(layer.get_weights())
+    changed: dict[str, list[Any]] = {name: [] for name in gone}
+    changed |= {name: _merged(model.get_layer(name), after) for name, after in pairs.items()}
+    surgery.pass_weights(model, result, changed)
     return result
 
 
@@ -105,14 +104,14 @@ def bounded(model: keras.Model) -> keras.Model:
         return layer(x)
 
     result = keras.models.clone_model(model, clone_function=change, call_function=call)
-    for layer in model.layers:
-        weights = layer.get_weights()
-        if layer.name in pairs:
-            kernel, *bias = weights
-            width = kernel.shape[channel_axes(layer)[0]]
-            weights = [kernel * factor, (bias[0] if bias else np.zeros(width)) * factor + _SIX / 2]
-        if weights:
-            result.get_layer(layer.name).set_weights(weights)
+    changed = {}
+    for name in pairs:
+        layer = model.get_layer(name)
+        kernel, *bias = layer.get_weights()
+        width = kernel.shape[channel_axes(layer)[0]]
+        shift = bias[0] if bias else np.zeros(width)
+        changed[name] = [kernel * factor, shift * factor + _SIX / 2]
+    surgery.pass_weights(model, result, changed)
     return result
 
 
@@ -139,21 +138,21 @@ def _folding(
     model: keras.Model, normalization: Any, kinds: tuple[Any, ...]
 ) -> tuple[str, Any] | None:
     """Return which layer a batch normalization can be folded into, and itself; `None` for none."""
-    if not isinstance(normalization, layers.BatchNormalization) or normalization.axis not in (
-        -1,
-        3,
-    ):
+    if not isinstance(normalization, layers.BatchNormalization):
+        return None
+    last = normalization.axis in (-1, len(normalization.input.shape) - 1)
+    if not last or len(normalization._inbound_nodes) > 1:  # it may be called for two layers
         return None
     before = producer(normalization.input)
     between = [before] if isinstance(before, layers.Reshape) else []
     layer = producer(before.input) if between else before
     linear = getattr(layer, "activation", None) is keras.activations.linear
-    kind = isinstance(layer, kinds)
+    kind = isinstance(layer, kinds) and getattr(layer, "data_format", "") != "channels_first"
     if not (linear and kind and all(read_once(model, x) for x in (layer, *between))):
         return None
     if between:  # a reshape may mix the channels
-        [axis] = channel_axes(layer)
-        if layer.kernel.shape[axis] % normalization.moving_mean.shape[0]:
+        axis, *others = channel_axes(layer)
+        if others or layer.kernel.shape[axis] % normalization.moving_mean.shape[0]:
             return None
     return layer.name, normalization
 

@@ -15,7 +15,8 @@ MODEL = "model"
 _Axes = tuple[str | None, ...]
 
 # The end of a variable's path -> its axes; the first that fits and divides counts, and () ends the
-# search. Keras' own attention has the heads as an axis.
+# search. Keras' own attention has the heads as an axis. The zoo's has them side by side in columns:
+# a shard has whole heads where the shards divide their number, and else parts, to be put together.
 LAYOUTS: tuple[tuple[str, _Axes], ...] = (
     (r"attention\w*/(query|key|value)/kernel", (None, MODEL)),
     (r"attention\w*/(query|key|value)/kernel", (None, MODEL, None)),

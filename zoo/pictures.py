@@ -1,7 +1,8 @@
-"""Pictures of any size, mode and format, as models take them."""
+"""Pictures of any size and mode, as models take them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
@@ -9,11 +10,13 @@ from PIL import Image, ImageOps
 
 from zoo.errors import InputError
 
+# What is read: of the rest, some are handed to other programs, such as EPS to Ghostscript.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 Source = str | os.PathLike[str] | BinaryIO  # a file, or what is read from one
 
 
 def read_image(source: Source, shape: Sequence[int]) -> np.ndarray:
-    """Read a picture of any size, mode and format.
+    """Read a picture of any size and mode: a JPEG, PNG, GIF, BMP, WebP, TIFF or PPM file.
 
     Its orientation tag is followed, transparency is laid on white, the shorter side is scaled to
     the wanted size, and what then juts out is cut off on both sides alike.
@@ -28,25 +31,36 @@ def read_image(source: Source, shape: Sequence[int]) -> np.ndarray:
     Raises:
         InputError: the file is missing, no picture, or damaged.
     """
-    return fitted(opened(source), checked(shape))
+    sizes = checked(shape)
+    with faults_named(source):
+        return fitted(opened(source), sizes)
+
+
+@contextmanager
+def faults_named(source: Source) -> Iterator[None]:
+    """Say of whatever goes wrong with a picture in the block, which one it is.
+
+    Raises:
+        InputError: the file is missing, no picture, or damaged.
+    """
+    path = source if isinstance(source, str | os.PathLike) else "what was given"
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"there is no picture at {path}.") from None
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path} is too large a picture: {error}") from None
+    except Exception as error:  # damaged files raise many kinds
+        why = str(error) or type(error).__name__
+        raise InputError(f"{path} cannot be read as a picture: {why}") from None
 
 
 def opened(source: Source) -> Image.Image:
-    """Decode a picture to 8 bits, the right way up."""
-    path = source if isinstance(source, str | os.PathLike) else "what was given"
-    try:
-        with Image.open(source) as file:
-            if Image.MAX_IMAGE_PIXELS and file.width * file.height > Image.MAX_IMAGE_PIXELS:
-                raise InputError(f"{path} is too large a picture: {file.width}×{file.height}.")
-            return eight_bits(ImageOps.exif_transpose(file))
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"there is no picture at {path}.") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise InputError(f"{path} cannot be read as a picture: {error}") from None
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path} is too large a picture: {error}") from None
+    """Decode a picture to 8 bits, the right way up: call it within `faults_named`."""
+    with Image.open(source, formats=FORMATS) as file:
+        if Image.MAX_IMAGE_PIXELS and file.width * file.height > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError(f"{file.width}×{file.height}.")
+        return eight_bits(ImageOps.exif_transpose(file))
 
 
 def checked(shape: Sequence[int]) -> tuple[int, ...]:
@@ -63,7 +77,7 @@ def checked(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def fitted(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
-    """Bring a picture to a shape."""
+    """Bring a picture to a shape: call it within `faults_named`."""
     height, width, channels = shape
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -7,6 +7,8 @@ https://arxiv.org/abs/1806.08342, section 3
 """
 
 import math
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -27,6 +29,7 @@ _PADDED = (layers.ZeroPadding2D, layers.GlobalMaxPooling2D, layers.Cropping2D)
 # Activations that int8 kernels apply before they round what they give.
 _FUSED = ("linear", "relu", "relu6")
 _BOUNDED = ("softmax", "sigmoid")  # those whose numbers int8 has a fixed scale for
+_SMALL_HEAD = 0.05  # of a model's kernels
 
 
 def kernels(model: keras.Model) -> list[tuple[keras.Variable, tuple[int, ...]]]:
@@ -62,11 +65,12 @@ def quantization_aware(model: keras.Model) -> keras.Model:
         4
     """
     model = surgery.functional(model)
+    unique = _unique(model)
     done: dict[int, keras.KerasTensor] = {}  # tensor -> itself, rounded
 
     def rounded_once(x: Any, name: str) -> Any:
         if id(x) not in done:
-            done[id(x)] = FakeQuantize(name=f"{name}_int8", dtype="float32")(x)
+            done[id(x)] = FakeQuantize(name=unique(f"{name}_int8"), dtype="float32")(x)
             done[id(done[id(x)])] = done[id(x)]
         return done[id(x)]
 
@@ -85,11 +89,8 @@ def quantization_aware(model: keras.Model) -> keras.Model:
             return result
         return rounded_once(result, layer.name)
 
-    kept = {layer.name: layer.get_weights() for layer in model.layers}
     result = keras.models.clone_model(model, call_function=call)
-    for layer in result.layers:
-        if layer.name in kept:
-            layer.set_weights(kept[layer.name])
+    surgery.pass_weights(model, result)
     return result
 
 
@@ -99,40 +100,56 @@ def rounding(model: keras.Model) -> keras.Model:
     Batch normalizations are folded into the convolutions before them; kernels are rounded wherever
     they are used (`zoo.layers.RoundedKernel`); so is what goes into the model, and what comes out
     of every layer or of the activation that is fused with it (`zoo.layers.FakeQuantize`, whose
-    ranges `calibrate` sets, and training follows). A softmax stands behind it all.
+    ranges `calibrate` sets, and training follows). A last layer with few of the numbers stays as it
+    is: to round what it gives would often decide between two classes, and saves nothing.
 
     Args:
-        model: functional `keras.Model` of layers for pictures and rows.
+        model: functional `keras.Model` of layers for pictures and rows; or such a copy, whose
+            ranges are forgotten.
 
     Raises:
-        InputError: the model is not built from the functional API, or has no kernel to round.
+        InputError: the model is not built from the functional API, has no kernel to round, or one
+            that cannot be rounded.
 
     Example:
         >>> import zoo
         >>> from zoo.quantization import rounding
         >>> model = rounding(zoo.build("resnet20"))
-        >>> [layer.name for layer in model.layers[-4:]]
-        ['pooled_int8', 'predictions', 'predictions_int8', 'predictions_softmax']
+        >>> [layer.name for layer in model.layers[-3:]]
+        ['pooled', 'pooled_int8', 'predictions']
     """
-    model = folded(surgery.functional(model), every=True)
+    model = folded(_unrounded(surgery.functional(model)), every=True)
     if not any(map(channel_axes, model.layers)):
         raise InputError(f"{model.name!r} has no layer with a kernel that int8 could round.")
+    others = [layer for layer in model.layers if not channel_axes(layer) and _has_kernel(layer)]
+    if others:
+        names = ", ".join(f"{layer.name} ({type(layer).__name__})" for layer in others)
+        raise InputError(
+            f"{model.name!r} has kernels that would stay as they are: those of {names}. Only Dense "
+            "layers and convolutions of pictures, outside of inner models, learn with rounded "
+            "numbers."
+        )
     rounds = _Rounding(model)
     result = keras.models.clone_model(
         model, clone_function=rounds.change, call_function=rounds.call
     )
-    weights = {layer.name: layer.get_weights() for layer in model.layers}
-    for layer in result.layers:
-        if layer.name in weights:
-            layer.set_weights(weights[layer.name])
+    surgery.pass_weights(model, result)
     return result
+
+
+def _has_kernel(layer: Any) -> bool:
+    """Return whether a layer, or one inside of it, has a kernel of floats."""
+    return any(
+        weight.name.endswith("kernel") and keras.backend.is_float_dtype(weight.dtype)
+        for weight in layer.weights
+    )
 
 
 class _Rounding:
     """How the layers of a model are exchanged, and called, so that all of them round."""
 
     def __init__(self, model: keras.Model) -> None:
-        self.model = model
+        self.model, self.unique, self.head = model, _unique(model), _small_head(model)
         # By the id of a tensor, which is kept so that no other gets that id:
         self.done: dict[int, tuple[Any, Any]] = {}  # it and what it becomes when it is rounded
         self.inside: dict[int, Any] = {}  # behind a layer with a kernel
@@ -140,7 +157,7 @@ class _Rounding:
     def change(self, layer: Any) -> Any:
         """Return the layer that takes another's place."""
         config, kind = layer.get_config(), layer.__class__
-        if channel_axes(layer):
+        if channel_axes(layer) and layer.name != self.head:
             kind = next(rounds for plain, rounds in ROUNDED.items() if isinstance(layer, plain))
             if _activation(layer) not in _FUSED:
                 config["activation"] = "linear"
@@ -157,9 +174,7 @@ class _Rounding:
         return result
 
     def _called(self, layer: Any, inside: bool, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(layer, layers.Identity):
-            return args[0]
-        if isinstance(layer, _TRANSPARENT + _PADDED):
+        if isinstance(layer, (*_TRANSPARENT, *_PADDED, layers.Identity)):
             result = layer(*args, **kwargs)
             if id(args[0]) in self.done and self.done[id(args[0])][1] is args[0]:
                 self.done[id(result)] = result, result
@@ -168,6 +183,8 @@ class _Rounding:
             x = args[0]
             args = (self._rounded(x, producer(x).name, id(x) in self.inside), *args[1:])
         result = layer(*args, **kwargs)
+        if isinstance(layer, keras.Layer) and layer.name == self.head:
+            return result
         own = self.model.get_layer(layer.name) if isinstance(layer, keras.Layer) else layer
         if _is_fused(self.model, own) or _activation(layer) in _BOUNDED:
             return result
@@ -175,7 +192,7 @@ class _Rounding:
         after = _activation(own)
         if not channel_axes(own) or after in _FUSED:
             return result
-        name = f"{layer.name}_{after}"
+        name = self.unique(f"{layer.name}_{after}")
         result = layers.Activation(own.activation, name=name, dtype="float32")(result)
         return result if after in _BOUNDED else self._rounded(result, name, True)
 
@@ -183,11 +200,20 @@ class _Rounding:
         if not keras.backend.is_float_dtype(x.dtype):
             return x
         if id(x) not in self.done:
-            layer = FakeQuantize(of_examples=of_examples, name=f"{name}_int8", dtype="float32")
+            name = self.unique(f"{name}_int8")
+            layer = FakeQuantize(of_examples=of_examples, name=name, dtype="float32")
             result = layer(x)
             self.done[id(x)] = x, result
             self.done[id(result)] = result, result
         return self.done[id(x)][1]
+
+
+def _small_head(model: keras.Model) -> str:
+    """Return the name of the layer that gives a model's output, if it is small; "" if not."""
+    own = [layer for layer in model.layers if channel_axes(layer)]
+    last, numbers = own[-1], [math.prod(layer.kernel.shape) for layer in own]
+    ends = [producer(x).name for x in keras.tree.flatten(model.output)] == [last.name]
+    return last.name if ends and numbers[-1] <= _SMALL_HEAD * sum(numbers) else ""
 
 
 def _is_fused(model: keras.Model, layer: Any) -> bool:
@@ -226,18 +252,44 @@ def settled(model: keras.Model) -> keras.Model:
     if not any(isinstance(layer, RoundedKernel) for layer in model.layers):
         return model
 
-    def change(layer: Any) -> Any:
-        kind = layer.__class__
+    result = surgery.copy(model, clone_function=_plain)
+    for layer in model.layers:
         if isinstance(layer, RoundedKernel):
-            kind = next(plain for plain, rounds in ROUNDED.items() if isinstance(layer, rounds))
-        return kind.from_config(layer.get_config())
-
-    result = surgery.copy(model, clone_function=change)
-    for layer in result.layers:
-        axes = channel_axes(layer)
-        if axes:
-            layer.kernel.assign(rounded(layer.kernel, axes))
+            own = result.get_layer(layer.name)
+            own.kernel.assign(rounded(own.kernel, layer.axes))
     return result
+
+
+def _plain(layer: Any) -> Any:
+    """Return a copy of a layer, whose kernel is not rounded where it is used."""
+    kind = layer.__class__
+    if isinstance(layer, RoundedKernel):
+        kind = next(plain for plain, rounds in ROUNDED.items() if isinstance(layer, rounds))
+    return kind.from_config(layer.get_config())
+
+
+def _unrounded(model: keras.Model) -> keras.Model:
+    """Return a copy that rounds nothing; a model that rounds nothing comes back as it is."""
+    if not any(isinstance(layer, FakeQuantize | RoundedKernel) for layer in model.layers):
+        return model
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        return args[0] if isinstance(layer, FakeQuantize) else layer(*args, **kwargs)
+
+    result = keras.models.clone_model(model, clone_function=_plain, call_function=call)
+    surgery.pass_weights(model, result)
+    return result
+
+
+def _unique(model: keras.Model) -> Callable[[str], str]:
+    """Return a function that makes a name for one further layer of a model, and no other."""
+    taken = Counter(layer.name for layer in model.layers)
+
+    def unique(name: str) -> str:
+        taken[name] += 1
+        return name if taken[name] == 1 else f"{name}_{taken[name] - 1}"
+
+    return unique
 
 
 def calibrate(model: keras.Model, inputs: Any) -> None:

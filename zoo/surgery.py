@@ -4,13 +4,13 @@ Every function copies: the source model keeps its layers, its weights and its `t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from zoo.errors import InputError
-from zoo.layers import Standardize
+from zoo.layers import FakeQuantize, Standardize
 from zoo.stages import is_stage
 
 HEAD = "predictions"
@@ -30,10 +30,32 @@ def copy(model: keras.Model, **changes: Any) -> keras.Model:
     changes.setdefault("clone_function", _from_config)
     result = keras.models.clone_model(model, **changes)
     result.set_weights(model.get_weights())
-    for layer in result._flatten_layers():
+    _finalize(result)
+    return result
+
+
+def pass_weights(
+    source: keras.Model, target: keras.Model, changed: Mapping[str, Sequence[Any]] | None = None
+) -> None:
+    """Give the layers of a model the weights of another's layers of the same names.
+
+    Args:
+        source: the other.
+        target: the model; it may have further layers, and lack some.
+        changed: name of a layer -> its weights in place of the source's; none to pass it over.
+    """
+    own = {layer.name: layer for layer in target.layers}
+    known = {layer.name: layer.get_weights() for layer in source.layers} | dict(changed or {})
+    for name, weights in known.items():
+        if weights and name in own:
+            own[name].set_weights(weights)
+    _finalize(target)
+
+
+def _finalize(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
         if hasattr(layer, "finalize_state"):  # keeps constants beside its weights
             layer.finalize_state()
-    return result
 
 
 def with_head(model: keras.Model, classes: int, activation: str | None = "softmax") -> keras.Model:
@@ -50,9 +72,11 @@ def with_head(model: keras.Model, classes: int, activation: str | None = "softma
     model = functional(model)
     last = model.layers[-1]
     if len(model.outputs) != 1 or not isinstance(last, keras.layers.Dense) or last.name != HEAD:
+        rounds = any(isinstance(layer, FakeQuantize) for layer in model.layers)
         raise InputError(
             f"{model.name!r} does not end in a Dense layer named {HEAD!r}, so it cannot be given "
             "a new head."
+            + (" It rounds its numbers: fine-tune the model that it came from." if rounds else "")
         )
     base = copy(model)
     head = keras.layers.Dense(classes, activation=activation, dtype="float32", name=HEAD)

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from export.batches import examples_in
+from export.formats import threads
 from export.serving.faults import (
     BadRequest,
     Fault,
@@ -28,7 +30,7 @@ from export.serving.faults import (
     TooLarge,
     Unavailable,
 )
-from export.serving.wire import LENGTH, Header, examples_in, packed, unpacked
+from export.serving.wire import LENGTH, Header, packed, unpacked
 
 Arrays = dict[str, np.ndarray]
 log = logging.getLogger("zoo.serve")
@@ -36,7 +38,8 @@ log = logging.getLogger("zoo.serve")
 _START = 120.0  # seconds that a worker has to load its artifact
 _GRACE = 10.0  # seconds after a batch's last deadline in which its worker may still come back
 _PATIENCE = 5.0  # seconds that a worker has to leave
-_PAUSE = 1.0  # seconds between two tries to start a worker
+_PAUSE = 1.0  # seconds between two tries to start a worker, or two looks whether it lives
+_LEAVING = "this version is being taken away: ask again."
 
 
 class Gone(Exception):  # noqa: N818 - of the process, and nobody's mistake
@@ -85,26 +88,30 @@ class Worker:
 
     Args:
         folder: of the artifact.
-        format: of the artifact.
         threads: that it may compute with.
 
     Attributes:
-        ready: it has loaded the artifact, and answers.
+        loaded: it has loaded the artifact, and no answer of it is missing.
     """
 
-    def __init__(self, folder: Path, format: str, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int) -> None:
         self.folder, self.threads = folder, threads
-        self.environment = {"KERAS_BACKEND": "jax"} if format == "stablehlo" else {}
         self.process: asyncio.subprocess.Process | None = None
         self.writer: asyncio.StreamWriter | None = None
-        self.ready = False
+        self.loaded = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it lives, and answers."""
+        return self.loaded and self.process is not None and self.process.returncode is None
 
     async def start(self) -> None:
-        """Start the process, and wait until it has loaded the artifact.
+        """Start the process, in place of another, and wait until it has loaded the artifact.
 
         Raises:
             Unavailable: it cannot be started, or cannot load the artifact. No process is left.
         """
+        await self.kill()
         try:
             async with asyncio.timeout(_START):
                 header = await self._started()
@@ -117,7 +124,7 @@ class Worker:
         if header.error:
             await self.kill()
             raise Unavailable(f"{self.folder} could not be loaded: {header.error}")
-        self.ready = True
+        self.loaded = True
 
     async def _started(self) -> Header:
         ours, theirs = socket.socketpair()
@@ -128,7 +135,7 @@ class Worker:
                     *(sys.executable, "-P", "-m", "export.serving.worker"),
                     *(str(self.folder), str(theirs.fileno()), str(self.threads)),
                     pass_fds=[theirs.fileno()],
-                    env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | self.environment,
+                    env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
                     stdin=asyncio.subprocess.DEVNULL,
                 )
             except OSError:
@@ -153,10 +160,10 @@ class Worker:
                 await self.writer.drain()
                 header, answers = await self._receive()
         except (TimeoutError, asyncio.IncompleteReadError, OSError) as error:
-            self.ready = False
+            self.loaded = False
             raise Gone(_words(error)) from None
         except BaseException:  # what it would answer now would be taken for the next answer
-            self.ready = False
+            self.loaded = False
             raise
         if header.error:
             raise (Unavailable if header.facts.get("unavailable") else BadRequest)(header.error)
@@ -170,7 +177,7 @@ class Worker:
 
     async def end(self) -> None:
         """End the process in order, or kill it if it does not leave."""
-        self.ready = False
+        self.loaded = False
         if self.writer is not None:
             self.writer.close()
         if self.process is not None:
@@ -180,7 +187,7 @@ class Worker:
 
     async def kill(self) -> None:
         """End the process at once."""
-        self.ready = False
+        self.loaded = False
         if self.writer is not None:
             self.writer.close()
             self.writer = None
@@ -200,7 +207,6 @@ class Batcher:
 
     Args:
         folder: of the artifact.
-        format: of the artifact.
         workers: number of processes.
         threads: of each.
         max_batch: the most examples that are answered together.
@@ -211,7 +217,6 @@ class Batcher:
     def __init__(
         self,
         folder: Path,
-        format: str,
         workers: int,
         threads: int,
         max_batch: int,
@@ -219,11 +224,16 @@ class Batcher:
         observe: Callable[[int], None],
     ) -> None:
         self.max_batch, self.max_waiting, self.observe = max_batch, max_waiting, observe
-        self.workers = [Worker(folder, format, threads) for _ in range(workers)]
+        self.workers = [Worker(folder, threads) for _ in range(workers)]
         self.waiting: deque[Waiting] = deque()
         self.arrived = asyncio.Condition()
         self.tasks: list[asyncio.Task[None]] = []
         self.ending = False
+
+    @property
+    def most(self) -> int:
+        """The most examples of a request."""
+        return self.max_waiting * self.max_batch
 
     @property
     def ready(self) -> bool:
@@ -246,19 +256,40 @@ class Batcher:
     def admit(self, requests: int = 1) -> None:
         """Refuse requests that there is no room for.
 
+        Args:
+            requests: how many batches, at most, they will be.
+
         Raises:
             QueueFull: too many wait.
-            Unavailable: the workers are being ended.
+            Leaving: the workers are being ended.
         """
         if self.ending:
-            raise Leaving("this version is being taken away: ask again.")
+            raise Leaving(_LEAVING)
+        if len(self.waiting) + requests > self.max_waiting:  # some may wait no more
+            self.waiting = deque(x for x in self.waiting if not x.answer.done())
         if self.waiting and len(self.waiting) + requests > self.max_waiting:
             raise QueueFull(f"{len(self.waiting)} requests are waiting: ask again later.")
+
+    def check_size(self, arrays: Arrays) -> None:
+        """Refuse a request of more examples than all batches that may wait.
+
+        Raises:
+            TooLarge: it has more.
+        """
+        if examples_in(arrays) > self.most:
+            raise TooLarge(
+                f"{examples_in(arrays):,} examples are more than {self.most:,}: send fewer."
+            )
 
     async def ask(self, signature: str, arrays: Arrays, seconds: float) -> Arrays:
         """Return the answers to a request, once workers have come to it.
 
         A request of more examples than go into a batch is divided into batches.
+
+        Args:
+            signature: that is asked.
+            arrays: its inputs; the first axis counts examples.
+            seconds: after which the answers are worth nothing any more.
 
         Raises:
             TooLarge: it has more examples than all batches that may wait.
@@ -267,10 +298,8 @@ class Batcher:
             BadRequest: the artifact cannot answer it.
             Unavailable: the workers die of it, or are being ended.
         """
+        self.check_size(arrays)
         parts = self._divided(arrays)
-        if len(parts) > self.max_waiting:
-            most = self.max_waiting * self.max_batch
-            raise TooLarge(f"{examples_in(arrays):,} examples are more than {most:,}: send fewer.")
         self.admit(len(parts))
         loop, deadline = asyncio.get_running_loop(), time.monotonic() + seconds
         requests = [Waiting(signature, part, deadline, loop.create_future()) for part in parts]
@@ -298,39 +327,69 @@ class Batcher:
             for start in range(0, count, self.max_batch)
         ]
 
-    async def end(self) -> None:
-        """Answer what waits, and end the workers; those that hang are killed."""
+    async def end(self, seconds: float = 0.0) -> None:
+        """Answer what waits, and end the workers; those that hang are killed.
+
+        Args:
+            seconds: that what waits may take.
+        """
         self.ending = True
         async with self.arrived:
             self.arrived.notify_all()
         if self.tasks:
-            _, hanging = await asyncio.wait(self.tasks, timeout=_GRACE)
+            _, hanging = await asyncio.wait(self.tasks, timeout=seconds + _GRACE)
             for task in hanging:
                 task.cancel()
             await asyncio.gather(*hanging, return_exceptions=True)
-        for request in self.waiting:
-            request.finish(Unavailable("the server is ending."))
-        self.waiting.clear()
+        self._refuse_waiting(Leaving(_LEAVING))
         await asyncio.gather(*(worker.end() for worker in self.workers))
 
     async def _work(self, worker: Worker) -> None:
-        """Have a worker answer batch after batch."""
-        while True:
-            async with self.arrived:
-                await self.arrived.wait_for(lambda: self.waiting or self.ending)
-                batch = self._next()
-            if not batch:
-                if self.ending:
-                    return
-                continue
+        """Have a worker answer batch after batch, and replace it when it is gone."""
+        while self.waiting or not self.ending:
+            if not worker.ready and not self.ending:
+                try:
+                    await self._start(worker)
+                except Unavailable as fault:
+                    log.error("%s", fault)
+                    if not self.ready:
+                        self._refuse_waiting(fault)
+                    continue
+            batch = await self._arrived()
             try:
-                await self._serve(worker, batch)
+                if batch:
+                    await self._serve(worker, batch)
+            except asyncio.CancelledError:
+                for request in batch:
+                    request.finish(Leaving(_LEAVING))
+                raise
             except Exception:  # the next batch may be a better one
                 log.exception("a batch could not be answered")
                 await worker.kill()
             finally:
                 for request in batch:
                     request.finish(Fault("the server failed at this request."))
+
+    async def _start(self, worker: Worker) -> None:
+        """Start a worker; what is wrong may pass, and is not to take a core meanwhile."""
+        try:
+            await worker.start()
+        except Unavailable:
+            await asyncio.sleep(_PAUSE)
+            raise
+
+    async def _arrived(self) -> list[Waiting]:
+        """Return the next requests; nothing if none come for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PAUSE), self.arrived:
+                await self.arrived.wait_for(lambda: self.waiting or self.ending)
+                return self._next()
+        return []
+
+    def _refuse_waiting(self, fault: Fault) -> None:
+        for request in self.waiting:
+            request.finish(fault)
+        self.waiting.clear()
 
     def _next(self) -> list[Waiting]:
         """Take requests of one kind from the queue, in the order in which they came."""
@@ -362,7 +421,8 @@ class Batcher:
                     if not request.answer.done():
                         await self._serve(worker, [request])
             elif isinstance(error, Gone):
-                await self._again(worker, batch[0])
+                if not batch[0].answer.done():
+                    await self._again(worker, batch[0])
             else:
                 batch[0].finish(error)
             return
@@ -400,16 +460,11 @@ class Batcher:
                 name: np.concatenate([request.arrays[name] for request in batch]) for name in arrays
             }
         if not worker.ready:
-            await worker.kill()
-            try:
-                await worker.start()
-            except Unavailable:
-                await asyncio.sleep(_PAUSE)  # what is wrong may pass, and is not to take a core
-                raise
+            await self._start(worker)
         left = max(request.deadline for request in batch) - time.monotonic()
         return await worker.ask(batch[0].signature, arrays, max(left, 0) + _GRACE)
 
 
 def threads_for(workers: int) -> int:
     """Return how many threads each of some workers may compute with."""
-    return max(1, (os.cpu_count() or 1) // workers)
+    return max(1, threads() // workers)

@@ -1,29 +1,43 @@
 """What a request says as arrays that a model takes, and answers as a protocol has them."""
 
+import asyncio
 import base64
 import binascii
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from export.artifact import Signature, Tensor
-from export.serving.faults import BadRequest, TooLarge, Unavailable
+from export.artifact import SIGNATURE, Signature, Tensor
+from export.serving.faults import BadRequest, Fault, TooLarge, Unavailable
 
 Arrays = dict[str, np.ndarray]
 
 # Numbers of a TensorProto's types, as in tensorflow/core/framework/types.proto.
-TYPES = {"float32": 1, "int32": 3, "uint8": 4, "string": 7, "int64": 9, "bool": 10}
+TYPES = {
+    "float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "string": 7,
+    "int64": 9, "bool": 10, "uint16": 17, "float16": 19, "uint32": 22, "uint64": 23,
+}  # fmt: skip
 _NAMES = {number: name for name, number in TYPES.items()}
 _NUMBERS = {np.dtype(name): number for name, number in TYPES.items() if name != "string"}
 _DTYPES = {
     name: np.dtype(name) for name in TYPES if name != "string"
 }  # made once: it takes a while
 _VALUES = {
-    "float32": "float_val", "int32": "int_val", "uint8": "int_val", "int64": "int64_val",
-    "bool": "bool_val", "string": "string_val",
+    "float32": "float_val", "float64": "double_val", "float16": "half_val", "int8": "int_val",
+    "int16": "int_val", "int32": "int_val", "int64": "int64_val", "uint8": "int_val",
+    "uint16": "int_val", "uint32": "uint32_val", "uint64": "uint64_val", "bool": "bool_val",
 }  # fmt: skip
+_LARGE = 1 << 17  # bytes whose reading would keep other requests waiting
+
+
+async def beside(size: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function makes of so many bytes; of many in a thread, for others wait."""
+    if size < _LARGE:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 class Body(msgspec.Struct):
@@ -31,7 +45,7 @@ class Body(msgspec.Struct):
 
     instances: list[Any] | None = None
     inputs: Any = None
-    signature_name: str = "serving_default"
+    signature_name: str = SIGNATURE
 
 
 _decode = msgspec.json.Decoder(Body).decode
@@ -54,15 +68,6 @@ def body_of(content: bytes) -> Body:
     return body
 
 
-def _booleans(value: Any) -> bool:
-    """Return whether there is a true or false somewhere in a value of JSON."""
-    if isinstance(value, list):
-        return any(map(_booleans, value))
-    if isinstance(value, dict):
-        return any(map(_booleans, value.values()))
-    return isinstance(value, bool)
-
-
 def arrays_of(body: Body, signature: Signature, content: bytes) -> Arrays:
     """Return what a signature takes from a body.
 
@@ -75,12 +80,6 @@ def arrays_of(body: Body, signature: Signature, content: bytes) -> Arrays:
         BadRequest: a name, a shape or a value is wrong.
     """
     names = [tensor.name for tensor in signature.inputs]
-    # Among numbers, NumPy would take them for ones and zeros. To look at every value takes a while.
-    if (b"true" in content or b"false" in content) and (
-        _booleans(body.inputs if body.instances is None else body.instances)
-        and all(tensor.dtype != "bool" for tensor in signature.inputs)
-    ):
-        raise BadRequest(f"true and false are no values of {', '.join(names)}.")
     if body.instances is not None:
         columns = _columns(body.instances, names)
     elif isinstance(body.inputs, dict) and "b64" not in body.inputs:
@@ -88,7 +87,12 @@ def arrays_of(body: Body, signature: Signature, content: bytes) -> Arrays:
     else:
         columns = {names[0]: body.inputs} if len(names) == 1 else {}
     check_names(columns, names)
-    found = {t.name: array_of(columns[t.name], t) for t in signature.inputs}
+    # To look at every value takes a while; strings that are names are no more than these.
+    rows = body.instances or []
+    named = len(rows) if rows and isinstance(rows[0], dict) else 1
+    strings = content.count(b'"') > 6 + 2 * named * len(names)
+    mixed = strings or b"true" in content or b"false" in content
+    found = {t.name: array_of(columns[t.name], t, mixed) for t in signature.inputs}
     return checked(found, signature)
 
 
@@ -117,19 +121,43 @@ def check_names(columns: dict[str, Any], names: list[str]) -> None:
         raise BadRequest(f"the inputs are {', '.join(names)}, and given are {given}.")
 
 
-def array_of(value: Any, tensor: Tensor) -> np.ndarray:
+def array_of(value: Any, tensor: Tensor, mixed: bool = True) -> np.ndarray:
     """Return a value of JSON as a tensor.
+
+    Args:
+        value: the JSON.
+        tensor: what it is to be.
+        mixed: there may be other things than numbers in it.
 
     Raises:
         BadRequest: it is ragged, or no numbers of the tensor's type.
     """
     if tensor.dtype == "string":
         return _strings(value, tensor)
+    kinds = _kinds(value) if mixed else set()
+    if str in kinds:  # NumPy would make all values as wide as the longest
+        raise BadRequest(f"{tensor.name} takes numbers of the type {tensor.dtype}.")
+    if bool in kinds and tensor.dtype != "bool":  # NumPy would take them for ones and zeros
+        raise BadRequest(f"true and false are no values of {tensor.name}.")
     try:
         found = np.asarray(value)
     except ValueError:
         raise BadRequest(f"{tensor.name} is ragged: its rows are of different lengths.") from None
     return typed(found, tensor)
+
+
+def _kinds(value: Any) -> set[type]:
+    """Return the types of all that is somewhere in a value of JSON."""
+    kinds, left = {type(value)}, [value]
+    while left:
+        items = left.pop()
+        items = list(items.values()) if isinstance(items, dict) else items
+        if isinstance(items, list):
+            inside = set(map(type, items))
+            kinds |= inside
+            if inside & {list, dict}:
+                left += [item for item in items if isinstance(item, list | dict)]
+    return kinds
 
 
 def typed(found: np.ndarray, tensor: Tensor) -> np.ndarray:
@@ -206,10 +234,10 @@ def check_shape(shape: list[int], tensor: Tensor) -> None:
         raise BadRequest(f"{tensor.name} has the shape {shape}; it takes [{', '.join(known)}].")
 
 
-def response_of(outputs: Arrays, body: Body) -> bytes:
+def response_of(outputs: Arrays, by_rows: bool) -> bytes:
     """Return the answer to a body, by rows or by columns as it asked."""
     columns = {name: _plain(x) for name, x in outputs.items()}
-    if body.instances is None:
+    if not by_rows:
         only = next(iter(columns.values())) if len(columns) == 1 else columns
         return msgspec.json.encode({"outputs": only})
     if len(columns) == 1:
@@ -221,12 +249,24 @@ def response_of(outputs: Arrays, body: Body) -> bytes:
 def _plain(values: np.ndarray) -> list[Any]:
     """Return an array as JSON has it."""
     if values.dtype.kind in "OS":
-        return [x.decode(errors="replace") if isinstance(x, bytes) else x for x in values.tolist()]
+        words = np.empty(values.size, object)
+        words[:] = [_word(x) for x in values.flat]
+        return words.reshape(values.shape).tolist()
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise Unavailable(
             "the model's answer is infinite or not a number, which JSON has no word for."
         )
     return values.tolist()
+
+
+def _word(value: Any) -> Any:
+    """Return a string as JSON has it; bytes that are no text as TensorFlow Serving writes them."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value).decode()}
 
 
 def from_proto(proto: Any, tensor: Tensor, most: int) -> np.ndarray:
@@ -254,26 +294,35 @@ def from_proto(proto: Any, tensor: Tensor, most: int) -> np.ndarray:
         raise TooLarge(
             f"{tensor.name} would have {count * size:,} bytes; the server takes {most:,}."
         )
-    if name == "string":
-        values = np.empty(len(proto.string_val), object)
-        values[:] = list(proto.string_val)
-    elif proto.tensor_content:
+    content = b"" if name == "string" else proto.tensor_content  # a copy each time
+    if content:
         kind = _DTYPES[name]
-        if len(proto.tensor_content) != count * kind.itemsize:
+        if len(content) != count * kind.itemsize:
             raise BadRequest(f"{tensor.name} holds another number of bytes than {shape} has.")
-        values = np.frombuffer(proto.tensor_content, kind)
+        return np.frombuffer(content, kind).reshape(shape)
+    given = proto.string_val if name == "string" else getattr(proto, _VALUES[name])
+    one_for_all = len(given) == 1 and name != "string"
+    if len(given) != count and not one_for_all:
+        raise BadRequest(f"{tensor.name} holds {len(given)} values, and {shape} has {count}.")
+    if name == "string":
+        values = np.empty(count, object)
+        values[:] = list(given)
+    elif name == "float16":  # its bits, as whole numbers
+        values = np.array(given, "int64").astype("uint16").view(name)
     else:
-        values = typed(np.array(getattr(proto, _VALUES[name])), tensor)
-        if len(values) == 1:  # stands for all
-            values = np.repeat(values, count)
-    if values.size != count:
-        raise BadRequest(f"{tensor.name} holds {values.size} values, and {shape} has {count}.")
-    return values.reshape(shape)
+        values = typed(np.array(given), tensor)
+    return (np.repeat(values, count) if one_for_all else values).reshape(shape)
 
 
 def to_proto(values: np.ndarray, proto: Any) -> None:
-    """Write an array into a `TensorProto`."""
-    number = _NUMBERS.get(values.dtype, TYPES["string"])
+    """Write an array into a `TensorProto`.
+
+    Raises:
+        Fault: there is no such type among its types.
+    """
+    number = TYPES["string"] if values.dtype.kind in "OSU" else _NUMBERS.get(values.dtype)
+    if number is None:
+        raise Fault(f"an answer of the type {values.dtype} cannot be sent.")
     proto.dtype = number
     for side in values.shape:
         proto.tensor_shape.dim.add().size = side

@@ -25,7 +25,7 @@ class NotFound(Fault):
 
 
 class TooLarge(Fault):
-    """The body is larger than the server takes."""
+    """The request, or what it asks for, is larger than the server takes."""
 
     status, code = 413, "RESOURCE_EXHAUSTED"
 

@@ -4,20 +4,26 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from export import artifact
 from export.artifact import SIGNATURE, Manifest, Signature
+from export.formats import threads
 from export.serving.batching import Arrays, Batcher, threads_for
-from export.serving.faults import Late, NotFound, Unavailable
+from export.serving.faults import BadRequest, Late, NotFound, Unavailable
 from export.serving.reading import further_signatures
 from zoo.errors import InputError
 
 log = logging.getLogger("zoo.serve")
+# Pictures and texts are read by threads of their own: others have more urgent work.
+_READERS = ThreadPoolExecutor(threads(), "reading")
+_COUNT = "n"  # what signatures that make examples of nothing call their number
+
+
+Stamp = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Settings:
         max_batch: the most examples that are answered together.
         max_waiting: the most requests of a version that wait.
         max_bytes: of a request.
+        max_held: bytes of all requests that are being answered.
         seconds: that a request may take, unless it says less.
         reload_seconds: between two looks for new versions.
     """
@@ -37,6 +44,7 @@ class Settings:
     max_batch: int = 16  # on processors, larger ones are no faster, and wait for each other
     max_waiting: int = 256
     max_bytes: int = 32 << 20
+    max_held: int = 512 << 20
     seconds: float = 30.0
     reload_seconds: float = 1.0
 
@@ -48,6 +56,7 @@ class Version:
         number: of the version.
         folder: of its artifact.
         manifest: what that says of itself.
+        stamp: names, times and sizes of its files.
         settings: of the server.
         observe: called after each batch with the number of its examples.
     """
@@ -57,21 +66,25 @@ class Version:
         number: int,
         folder: Path,
         manifest: Manifest,
+        stamp: Stamp,
         settings: Settings,
         observe: Callable[[int], None],
     ) -> None:
-        self.number, self.folder, self.manifest = number, folder, manifest
+        self.number, self.manifest, self.stamp = number, manifest, stamp
         self.batcher = Batcher(
             folder,
-            manifest.format,
             settings.workers,
             threads_for(settings.workers),
             settings.max_batch,
             settings.max_waiting,
             observe,
         )
-        self.signatures = {SIGNATURE: manifest.signature(), **manifest.signatures}
         self.further = further_signatures(folder, manifest)
+        self.signatures = {
+            SIGNATURE: manifest.signature(),
+            **manifest.signatures,
+            **{name: way.signature for name, way in self.further.items()},
+        }
         self.reading = 0  # requests whose pictures or texts are being read
 
     def signature(self, name: str) -> Signature:
@@ -81,29 +94,47 @@ class Version:
             NotFound: there is no such signature.
         """
         name = name or SIGNATURE
-        if name in self.further:
-            return self.further[name].signature
         if name not in self.signatures:
-            known = ", ".join([*self.signatures, *self.further])
+            known = ", ".join(self.signatures)
             raise NotFound(f"there is no signature {name!r}; there are {known}.")
         return self.signatures[name]
 
     async def answer(self, name: str, arrays: Arrays, seconds: float) -> Arrays:
-        """Return the answers of a signature."""
+        """Return the answers of a signature.
+
+        Args:
+            name: of the signature, "" for "serving_default".
+            arrays: its inputs.
+            seconds: after which they are worth nothing any more.
+
+        Raises:
+            Fault: there is no answer, and why.
+        """
         name = name or SIGNATURE
         if name not in self.further:
+            self._check_count(arrays)
             return await self.batcher.ask(name, arrays, seconds)
         way, started = self.further[name], time.monotonic()
+        self.batcher.check_size(arrays)
         self.batcher.admit(1 + self.reading)
         self.reading += 1
+        loop = asyncio.get_running_loop()
         try:
-            read = await asyncio.to_thread(way.read, arrays)
+            async with asyncio.timeout(seconds):
+                read = await loop.run_in_executor(_READERS, way.read, arrays)
+        except TimeoutError:
+            raise Late(f"there was no answer within {seconds:g} s.") from None
         finally:
             self.reading -= 1
         left = seconds - (time.monotonic() - started)
-        if left <= 0:
-            raise Late(f"there was no answer within {seconds:g} s.")
-        return await asyncio.to_thread(way.write, await self.batcher.ask(way.asks, read, left))
+        answers = await self.batcher.ask(way.asks, read, left)
+        return await asyncio.to_thread(way.write, answers) if way.write else answers
+
+    def _check_count(self, arrays: Arrays) -> None:
+        """Refuse to make more examples of nothing than could be asked about."""
+        count = arrays.get(_COUNT)
+        if count is not None and count.ndim == 0 and not 1 <= count <= self.batcher.most:
+            raise BadRequest(f"{_COUNT} is from 1 to {self.batcher.most:,}, not {count:,}.")
 
 
 @dataclass(frozen=True)
@@ -116,10 +147,10 @@ class Failure:
     """
 
     reason: str
-    stamp: tuple[tuple[str, int, int], ...]
+    stamp: Stamp
 
 
-def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+def _stamp(folder: Path) -> Stamp:
     """Return names, times and sizes of the files in a folder; they change while it is copied."""
     try:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -181,29 +212,35 @@ class Model:
     async def renew(self, settings: Settings, observe: Callable[[str, int], None]) -> None:
         """Load the newest version on disk that can be, and then take the others away.
 
-        One that could not be loaded is tried again when its files have changed; one whose folder
-        is gone makes room for the newest that is left.
+        One whose files have changed is loaded anew, and one that could not be loaded is tried
+        again; one whose folder is gone makes room for the newest that is left.
         """
-        found = self.on_disk()
+        found = await asyncio.to_thread(self.on_disk)
         self.failed = {number: why for number, why in self.failed.items() if number in found}
         for number in sorted(found, reverse=True):
-            if number in self.versions:
+            stamp = await asyncio.to_thread(_stamp, found[number])
+            served, failed = self.versions.get(number), self.failed.get(number)
+            if served and served.stamp == stamp:
                 return
-            known = self.failed.get(number)
-            if known and known.stamp == _stamp(found[number]):
-                continue
-            if await self._load(number, found[number], settings, observe):
+            known = failed is not None and failed.stamp == stamp
+            if not known and await self._load(number, found[number], stamp, settings, observe):
+                return
+            if served:  # what it was loaded from is gone, and still it answers
                 return
 
     async def _load(
-        self, number: int, folder: Path, settings: Settings, observe: Callable[[str, int], None]
+        self,
+        number: int,
+        folder: Path,
+        stamp: Stamp,
+        settings: Settings,
+        observe: Callable[[str, int], None],
     ) -> bool:
         """Load a version, and end those that it takes the place of; return whether it could be."""
-        stamp = _stamp(folder)
         try:
             manifest = await asyncio.to_thread(artifact.read, folder)
             version = await asyncio.to_thread(
-                Version, number, folder, manifest, settings, lambda n: observe(self.name, n)
+                Version, number, folder, manifest, stamp, settings, lambda n: observe(self.name, n)
             )
             await version.batcher.start()
         except (InputError, Unavailable, OSError) as error:
@@ -214,7 +251,7 @@ class Model:
         older, self.versions = list(self.versions.values()), {number: version}
         log.info("%s, version %d: serving", self.name, number)
         for one in older:
-            await one.batcher.end()
+            await one.batcher.end(settings.seconds)
             log.info("%s, version %d: ended", self.name, one.number)
         return True
 
@@ -241,20 +278,14 @@ def described(version: Version) -> dict[str, Any]:
             for t in which
         }
 
-    every = version.signatures | {name: x.signature for name, x in version.further.items()}
     return {
         name: {
             "inputs": tensors(x.inputs),
             "outputs": tensors(x.outputs),
             "method_name": "tensorflow/serving/predict",
         }
-        for name, x in every.items()
+        for name, x in version.signatures.items()
     }
 
 
 _DTYPES = {"float32": "FLOAT"}
-
-
-def sizes(arrays: Arrays) -> int:
-    """Return the bytes of some arrays."""
-    return sum(np.asarray(x).nbytes for x in arrays.values())

@@ -35,13 +35,13 @@ class Way:
         signature: what it takes and gives.
         asks: the artifact's signature behind it.
         read: what was given -> what that takes.
-        write: what that gave -> what is given back.
+        write: what that gave -> what is given back, if that is not the same.
     """
 
     signature: Signature
     asks: str
     read: Callable[[Arrays], Arrays]
-    write: Callable[[Arrays], Arrays]
+    write: Callable[[Arrays], Arrays] | None = None
 
 
 def further_signatures(folder: Path, manifest: Manifest) -> dict[str, Way]:
@@ -60,17 +60,13 @@ def further_signatures(folder: Path, manifest: Manifest) -> dict[str, Way]:
     [tensor] = inputs
     given = Tensor(name="image_bytes", shape=[None], dtype="string")
     signature = Signature(inputs=[given], outputs=manifest.outputs)
-    return {"serve_bytes": Way(signature, SIGNATURE, _pictures(tensor), _same)}
+    return {"serve_bytes": Way(signature, SIGNATURE, _pictures(tensor))}
 
 
 def _check_size(size: int) -> None:
     """Refuse what would be many bytes when it is read: a picture of one colour is a small file."""
     if size > _MOST_READ:
         raise TooLarge(f"these would be {size:,} bytes when read, more than {_MOST_READ:,}.")
-
-
-def _same(arrays: Arrays) -> Arrays:
-    return arrays
 
 
 def _pictures(tensor: Tensor) -> Callable[[Arrays], Arrays]:
@@ -98,7 +94,7 @@ def _of_texts(folder: Path, manifest: Manifest) -> dict[str, Way]:
     if manifest.task == "classification" and "texts" not in manifest.signatures:
         signature = Signature(inputs=[strings("texts")], outputs=manifest.outputs)
         read = _numbers(tokenizers["ids"], "texts", "ids", manifest.inputs[0])
-        return {"texts": Way(signature, SIGNATURE, read, _same)}
+        return {"texts": Way(signature, SIGNATURE, read)}
     if manifest.task == "translation" and "greedy" in manifest.signatures:
         own = manifest.signature("greedy")
         if own.inputs[0].dtype == "string":

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from export.serving import codec
-from export.serving.faults import BadRequest, Fault, Leaving, TooLarge, TooSlow
+from export.serving.faults import BadRequest, Fault, NotFound, TooLarge, TooSlow
 from export.serving.metrics import CONTENT_TYPE
 from export.serving.models import Model, Version, described
 
@@ -37,14 +37,13 @@ _POLICY = {
     "style-src 'unsafe-inline'; img-src 'self' blob: data:"
 }
 _BODY_SECONDS = 15.0  # that a client has to send a body
-_LARGE = 1 << 17  # bytes whose reading would keep other requests waiting
 log = logging.getLogger("zoo.serve")
 
 
 def application(server: "Server") -> Starlette:
     """Return the application of a server."""
     rest = _Rest(server)
-    both = ("/v1/models/{name}", "/v1/models/{name}/versions/{number:int}")
+    both = ("/v1/models/{name}", "/v1/models/{name}/versions/{number}")
     routes = [
         *(Route(f"{path}:predict", rest.predict, methods=["POST"]) for path in both),
         *(Route(f"{path}/metadata", rest.guarded(rest.metadata)) for path in both),
@@ -68,16 +67,24 @@ async def _failed(request: Request, error: Exception) -> Response:
     return _json({"error": "the server failed at this request."}, 500)
 
 
-async def _beside(size: int, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a function makes of so many bytes; of many in a thread, for others wait."""
-    if size < _LARGE:
-        return function(*arguments)
-    return await asyncio.to_thread(function, *arguments)
-
-
 def _json(content: Any, status: int = 200) -> Response:
     encoded = content if isinstance(content, bytes) else msgspec.json.encode(content)
     return Response(encoded, status, media_type="application/json")
+
+
+def _number(request: Request) -> int | None:
+    """Return the version in a path."""
+    given = request.path_params.get("number")
+    if given is not None and not (given.isascii() and given.isdecimal() and len(given) < 20):
+        raise NotFound(f"a version is a number, and not {given[:20]!r}.")
+    return given and int(given)
+
+
+def _read(version: Version, content: bytes) -> tuple[str, bool, codec.Arrays]:
+    """Return what a body asks: a signature, whether by rows, and its arrays."""
+    body = codec.body_of(content)
+    arrays = codec.arrays_of(body, version.signature(body.signature_name), content)
+    return body.signature_name, body.instances is not None, arrays
 
 
 class _Rest:
@@ -99,7 +106,7 @@ class _Rest:
 
     def _asked(self, request: Request) -> tuple[Model, Version]:
         model = self.server.model(request.path_params["name"])
-        return model, model.version(request.path_params.get("number"))
+        return model, model.version(_number(request))
 
     async def predict(self, request: Request) -> Response:
         """Answer a prediction."""
@@ -118,27 +125,20 @@ class _Rest:
 
     async def _predicted(self, request: Request) -> bytes:
         self._asked(request)  # what is not there is said before the body is read
-        content = await self._content(request)
-        body = await _beside(len(content), codec.body_of, content)
-        _, version = self._asked(request)
-        try:
-            return await self._answered(version, body, content)
-        except Leaving:
-            _, later = self._asked(request)
-            if later is version:
-                raise
-            return await self._answered(later, body, content)
+        with self.server.holding() as hold:
+            content = await self._content(request, hold)
+            return await self.server.answered(
+                lambda: self._asked(request)[1], lambda version: self._answered(version, content)
+            )
 
-    async def _answered(self, version: Version, body: codec.Body, content: bytes) -> bytes:
-        signature = version.signature(body.signature_name)
-        arrays = await _beside(len(content), codec.arrays_of, body, signature, content)
-        seconds = self.server.settings.seconds
-        outputs = await version.answer(body.signature_name, arrays, seconds)
+    async def _answered(self, version: Version, content: bytes) -> bytes:
+        name, by_rows, arrays = await codec.beside(len(content), _read, version, content)
+        outputs = await version.answer(name, arrays, self.server.settings.seconds)
         size = sum(value.nbytes for value in outputs.values())
-        return await _beside(size, codec.response_of, outputs, body)
+        return await codec.beside(size, codec.response_of, outputs, by_rows)
 
-    async def _content(self, request: Request) -> bytes:
-        """Return a body, if it is not too large, and comes in time."""
+    async def _content(self, request: Request, hold: Callable[[int], None]) -> bytes:
+        """Return a body, if it is not too large, there is room for it, and it comes in time."""
         most = self.server.settings.max_bytes
         said = request.headers.get("content-length", "0")
         if request.headers.get("content-encoding", "identity") != "identity":
@@ -151,6 +151,7 @@ class _Rest:
             async with asyncio.timeout(_BODY_SECONDS):
                 content = bytearray()
                 async for chunk in request.stream():
+                    hold(len(chunk))
                     content += chunk
                     if len(content) > most:
                         raise TooLarge(f"the body is larger than {most:,} bytes.")
@@ -161,7 +162,7 @@ class _Rest:
     def status(self, request: Request) -> dict[str, Any]:
         """Return the state of a model's versions."""
         model = self.server.model(request.path_params["name"])
-        number = request.path_params.get("number")
+        number = _number(request)
         states = [
             {
                 "version": str(version),
@@ -195,7 +196,7 @@ class _Rest:
                         "task": version.manifest.task,
                         "labels": version.manifest.labels,
                         "inputs": version.manifest.inputs,
-                        "signatures": [*version.signatures, *version.further],
+                        "signatures": list(version.signatures),
                     }
                 )
         return {"models": found}

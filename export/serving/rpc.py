@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf import any_pb2
 
-from export.artifact import Tensor
+from export.artifact import SIGNATURE, Signature, Tensor
 from export.serving import codec
 from export.serving.faults import BadRequest, Fault
 from export.serving.models import Version
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from export.serving.server import Server
 
 log = logging.getLogger("zoo.serve")
+_MOST_WORDS = 1000  # characters of a refusal
 _CODES = {"OK": 0, "INTERNAL": 13}  # of tensorflow.error.Code
-_STATES = {"AVAILABLE": 30, "LOADING": 20, "END": 50}  # of ModelVersionStatus
+_STATES = {"AVAILABLE": 30, "END": 50}  # of ModelVersionStatus
 
 
 def add_services(server: "Server", to: grpc.aio.Server) -> None:
@@ -36,7 +38,24 @@ def add_services(server: "Server", to: grpc.aio.Server) -> None:
 
 
 async def _refuse(context: Any, fault: Fault) -> None:
-    await context.abort(getattr(grpc.StatusCode, fault.code), str(fault))
+    words = str(fault)[:_MOST_WORDS]  # more than a client takes would hide the code
+    await context.abort(getattr(grpc.StatusCode, fault.code), words)
+
+
+def _guarded(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Return a method whose refusals have their code, and whose errors a word."""
+
+    @wraps(method)
+    async def guarded(self: Any, request: Any, context: Any) -> Any:
+        try:
+            return await method(self, request, context)
+        except Fault as fault:
+            await _refuse(context, fault)
+        except Exception:
+            log.exception("a request could not be answered")
+            await _refuse(context, Fault("the server failed at this request."))
+
+    return guarded
 
 
 def _version(server: "Server", spec: Any) -> Version:
@@ -50,60 +69,53 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, server: "Server") -> None:
         self.server = server
 
+    @_guarded
     async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802 - as the service says
-        started, code = time.perf_counter(), "OK"
+        started, code = time.perf_counter(), Fault.code
         try:
-            return await self._predicted(request, context)
+            with self.server.holding() as hold:
+                hold(request.ByteSize())
+                response = await self.server.answered(
+                    lambda: _version(self.server, request.model_spec),
+                    lambda version: self._predicted(version, request, context),
+                )
+            code = "OK"
+            return response
         except Fault as fault:
             code = fault.code
-            await _refuse(context, fault)
+            raise
         except asyncio.CancelledError:
             code = "CANCELLED"
             raise
-        except Exception:
-            code = Fault.code
-            log.exception("a request could not be answered")
-            await _refuse(context, Fault("the server failed at this request."))
         finally:
             seconds = time.perf_counter() - started
             self.server.noted(request.model_spec.name, "grpc", code, seconds)
 
-    async def _predicted(self, request: Any, context: Any) -> Any:
-        version = _version(self.server, request.model_spec)
+    async def _predicted(self, version: Version, request: Any, context: Any) -> Any:
         name = request.model_spec.signature_name
         signature = version.signature(name)
-        names = [t.name for t in signature.inputs]
-        if len(request.inputs) != len(names) or not all(n in request.inputs for n in names):
-            codec.check_names(dict(request.inputs), names)  # says what is wrong
-        most = self.server.settings.max_bytes
-        arrays = {
-            t.name: codec.from_proto(request.inputs[t.name], t, most) for t in signature.inputs
-        }
         for wanted in request.output_filter:
             known = [t.name for t in signature.outputs]
             if wanted not in known:
                 raise BadRequest(f"there is no output {wanted!r}; there are {', '.join(known)}.")
-        codec.checked(arrays, signature)
+        most = self.server.settings.max_bytes
+        arrays = await codec.beside(request.ByteSize(), _read, request, signature, most)
         left = context.time_remaining()
         seconds = min(self.server.settings.seconds, left if left is not None else float("inf"))
         outputs = await version.answer(name, arrays, seconds)
         response = predict_pb2.PredictResponse()
         response.model_spec.name = request.model_spec.name
         response.model_spec.version.value = version.number
-        response.model_spec.signature_name = name or "serving_default"
+        response.model_spec.signature_name = name or SIGNATURE
         for key in request.output_filter or outputs:
             codec.to_proto(outputs[key], response.outputs[key])
         return response
 
+    @_guarded
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
-        try:
-            version = _version(self.server, request.model_spec)
-        except Fault as fault:
-            await _refuse(context, fault)
-            return None
+        version = _version(self.server, request.model_spec)
         every = get_model_metadata_pb2.SignatureDefMap()
-        further = {name: way.signature for name, way in version.further.items()}
-        for name, signature in {**version.signatures, **further}.items():
+        for name, signature in version.signatures.items():
             own = every.signature_def[name]
             own.method_name = "tensorflow/serving/predict"
             _describe(own.inputs, signature.inputs)
@@ -115,6 +127,15 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         packed.Pack(every)
         response.metadata["signature_def"].CopyFrom(packed)
         return response
+
+
+def _read(request: Any, signature: Signature, most: int) -> codec.Arrays:
+    """Return what a request asks a signature."""
+    names = [t.name for t in signature.inputs]
+    if len(request.inputs) != len(names) or not all(n in request.inputs for n in names):
+        codec.check_names(dict(request.inputs), names)  # says what is wrong
+    found = {t.name: codec.from_proto(request.inputs[t.name], t, most) for t in signature.inputs}
+    return codec.checked(found, signature)
 
 
 def _describe(which: Any, tensors: Sequence[Tensor]) -> None:
@@ -130,15 +151,11 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, server: "Server") -> None:
         self.server = server
 
+    @_guarded
     async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
-        try:
-            model = self.server.model(request.model_spec.name)
-            spec = request.model_spec
-            asked = spec.version.value if spec.HasField("version") else None
-            states = self.server.states(model, asked)
-        except Fault as fault:
-            await _refuse(context, fault)
-            return None
+        spec = request.model_spec
+        asked = spec.version.value if spec.HasField("version") else None
+        states = self.server.states(self.server.model(spec.name), asked)
         response = get_model_status_pb2.GetModelStatusResponse()
         for number, state, code, message in states:
             status = response.model_version_status.add(version=number, state=_STATES[state])

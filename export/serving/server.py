@@ -2,21 +2,22 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from export.serving.faults import NotFound
+from export.serving.faults import Leaving, NotFound, QueueFull
 from export.serving.metrics import Metrics
-from export.serving.models import Model, Settings
+from export.serving.models import Model, Settings, Version
 from export.serving.rest import application
 from export.serving.rpc import add_services
 from zoo.errors import InputError
@@ -24,7 +25,10 @@ from zoo.errors import InputError
 log = logging.getLogger("zoo.serve")
 _GRACE = 15.0  # seconds that requests have to be answered at the end
 _MOST_CONNECTIONS = 1024  # of REST, and calls of gRPC; more are answered that it is full
-_HEADER_SECONDS = 15.0  # that a client has to begin its first request
+_HEADER_SECONDS = 15.0  # that a client has to say what it asks
+_MOST_HEADER = 64 << 10  # bytes of it
+
+Answer = TypeVar("Answer")
 
 
 class Server:
@@ -38,6 +42,7 @@ class Server:
     def __init__(self, places: Mapping[str, Path], settings: Settings | None = None) -> None:
         self.settings, self.counted = settings or Settings(), Metrics()
         self.models = {name: Model(name, place) for name, place in places.items()}
+        self.held = 0  # bytes of requests that are being answered
         self.ending = False
 
     def model(self, name: str) -> Model:
@@ -49,6 +54,47 @@ class Server:
         if name not in self.models:
             raise NotFound(f"there is no model {name!r}; there are {', '.join(self.models)}.")
         return self.models[name]
+
+    async def answered(
+        self, version: Callable[[], Version], answer: Callable[[Version], Awaitable[Answer]]
+    ) -> Answer:
+        """Return what a version answers; if it is just being taken away, what the next one does.
+
+        Args:
+            version: gives the version that is asked for.
+            answer: asks it.
+
+        Raises:
+            Fault: there is no answer, and why.
+        """
+        asked = version()
+        try:
+            return await answer(asked)
+        except Leaving:
+            later = version()
+            if later is asked:
+                raise
+            return await answer(later)
+
+    @contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """Give a function that is told of a request's bytes, which count until it is answered.
+
+        Raises:
+            QueueFull: by that function, of a request that has no room beside the others.
+        """
+        own = 0
+
+        def hold(count: int) -> None:
+            nonlocal own
+            if self.held > own and self.held + count > self.settings.max_held:
+                raise QueueFull(f"requests of {self.held:,} bytes are waiting: ask again later.")
+            self.held, own = self.held + count, own + count
+
+        try:
+            yield hold
+        finally:
+            self.held -= own
 
     def states(self, model: Model, asked: int | None = None) -> list[tuple[int, str, str, str]]:
         """Return number, state, error code and message of a model's versions, newest first.
@@ -132,27 +178,35 @@ class Server:
             grpc_port: of gRPC, or `None` for none.
 
         Raises:
-            InputError: a model cannot be loaded, or a port is taken.
+            InputError: a model cannot be loaded, or it cannot listen there.
         """
-        try:
-            await self.load()
-            await self._serve(host, port, grpc_port)
-        finally:
-            self.ending = True
-            await asyncio.gather(*(model.end() for model in self.models.values()))
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, told.set)
+        with _listening(host, port) as listening:
+            try:
+                loading, waiting = map(asyncio.create_task, (self.load(), told.wait()))
+                await asyncio.wait({loading, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                if loading.done():
+                    await loading
+                    await self._serve(host, listening, grpc_port, waiting)
+                else:
+                    loading.cancel()
+                    await asyncio.gather(loading, return_exceptions=True)
+                waiting.cancel()
+            finally:
+                self.ending = True
+                await asyncio.gather(*(model.end() for model in self.models.values()))
 
-    async def _serve(self, host: str, port: int, grpc_port: int | None) -> None:
+    async def _serve(
+        self, host: str, listening: socket.socket, grpc_port: int | None, told: asyncio.Task[Any]
+    ) -> None:
+        port = listening.getsockname()[1]
         config = uvicorn.Config(
             application(self), host=host, port=port, log_level="warning", access_log=False,
             timeout_keep_alive=30, timeout_graceful_shutdown=int(_GRACE), lifespan="off",
             limit_concurrency=_MOST_CONNECTIONS, http=_Impatient,
         )  # fmt: skip
-        try:  # uvicorn would end the process
-            listening = socket.create_server((host, port), backlog=1024)
-        except OSError:
-            raise InputError(f"the port {port} of {host} is taken, or not ours.") from None
-        # Inherited by every connection: an answer's second packet is not to wait for a receipt.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         web = _Uvicorn(config)
         calls = None
         if grpc_port is not None:
@@ -167,57 +221,94 @@ class Server:
             )
             add_services(self, calls)
             try:
-                calls.add_insecure_port(f"{host}:{grpc_port}")
+                calls.add_insecure_port(f"{_in_url(host)}:{grpc_port}")
             except RuntimeError:
                 raise InputError(f"the port {grpc_port} of {host} is taken, or not ours.") from None
             await calls.start()
-        loop, told = asyncio.get_running_loop(), asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, told.set)
         renewing = asyncio.create_task(self._renew())
         serving = asyncio.create_task(web.serve(sockets=[listening]))
-        waiting = asyncio.create_task(told.wait())
-        log.warning("serving %s at http://%s:%d", ", ".join(self.models), host, port)
+        log.warning("serving %s at http://%s:%d", ", ".join(self.models), _in_url(host), port)
         try:
-            await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({serving, told}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.ending = True
             renewing.cancel()
             web.should_exit = True
-            await asyncio.gather(serving, return_exceptions=True)
-            if calls:
-                await calls.stop(_GRACE)
-            waiting.cancel()
+            ends = [serving, calls.stop(_GRACE)] if calls else [serving]
+            await asyncio.gather(*ends, return_exceptions=True)
             with suppress(asyncio.CancelledError):
                 await renewing
 
 
-class _Impatient(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """HTTP, as uvicorn speaks it, to clients whose first request begins in time."""
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Give a socket that listens: uvicorn would end the process where it cannot."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:  # of which a host that nobody knows has no number of the system's
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or error
+        raise InputError(f"port {port} of {host} cannot be listened on: {reason}.") from None
+    with listening:
+        # Inherited by every connection: an answer's second packet is not to wait for a receipt.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield listening
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+class _Impatient(HttpToolsProtocol):
+    """HTTP, as uvicorn speaks it, to clients that say in time, and shortly, what they ask."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _begun = False  # a header, that has not ended yet
+    _bytes = 0  # of it
 
     def connection_made(self, transport: Any) -> None:
-        """Look after a while whether a request has come."""
+        """Expect a request."""
         super().connection_made(transport)
-        self._look = self.loop.call_later(_HEADER_SECONDS, self._look_for_request)
+        self._expect()
 
-    def connection_lost(self, error: Exception | None) -> None:
-        """Stop looking."""
-        self._look.cancel()
-        super().connection_lost(error)
+    def on_message_begin(self) -> None:
+        """Expect the end of the header."""
+        self._begun, self._bytes = True, 0
+        self._expect()
+        super().on_message_begin()
 
-    def _look_for_request(self) -> None:
-        if self.cycle is None:
+    def on_headers_complete(self) -> None:
+        """Expect nothing more."""
+        self._begun = False
+        self._forget()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Count the bytes of a header, of which there may be any number."""
+        super().data_received(data)
+        self._bytes += len(data)
+        if self._begun and self._bytes > _MOST_HEADER:
             self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing more."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def _expect(self) -> None:
+        self._forget()
+        self._timer = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
+
+    def _forget(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class _Uvicorn(uvicorn.Server):
     """Uvicorn, which leaves signals to the server that it is a part of."""
 
-    def install_signal_handlers(self) -> None:
-        """Do nothing."""
-
     def capture_signals(self):  # type: ignore[no-untyped-def]
-        """Do nothing, in its later way."""
-        from contextlib import nullcontext
-
+        """Do nothing."""
         return nullcontext()

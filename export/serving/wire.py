@@ -32,11 +32,6 @@ _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Hea
 _STRINGS = "O"
 
 
-def examples_in(arrays: dict[str, np.ndarray]) -> int:
-    """Return the number of examples in some arrays: a scalar is for all of them."""
-    return next((len(x) for x in arrays.values() if x.ndim), 1)
-
-
 def packed(header: Header, arrays: dict[str, np.ndarray]) -> list[bytes | memoryview]:
     """Return the parts of a message."""
     numbers: list[bytes | memoryview] = []
@@ -53,14 +48,16 @@ def packed(header: Header, arrays: dict[str, np.ndarray]) -> list[bytes | memory
     return [LENGTH.pack(len(content), sum(map(len, numbers))), content, *numbers]
 
 
-def unpacked(header: bytes, numbers: bytes) -> tuple[Header, dict[str, np.ndarray]]:
+def unpacked(
+    header: bytes | bytearray, numbers: bytes | bytearray
+) -> tuple[Header, dict[str, np.ndarray]]:
     """Return a message's header and arrays, which share the memory of `numbers`."""
     found, arrays, place = _decode(header), {}, 0
     for name, kind, shape in found.arrays:
         if kind == _STRINGS:
             strings = np.empty(len(found.lengths[name]), object)
             for number, length in enumerate(found.lengths[name]):
-                strings[number] = numbers[place : place + length]
+                strings[number] = bytes(numbers[place : place + length])
                 place += length
             arrays[name] = strings.reshape(shape)
             continue

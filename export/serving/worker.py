@@ -8,18 +8,22 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from export import artifact
+from export.batches import examples_in, in_batches
 from export.formats import FORMATS, resolve
-from export.serving.wire import LENGTH, Header, examples_in, packed, unpacked
+from export.serving.wire import LENGTH, Header, packed, unpacked
+from export.subprocesses import first_line
 
 
 def main(folder: str, descriptor: str, threads: str) -> None:
     """Load the artifact, and answer until the connection ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when it is over
+    for number in (signal.SIGINT, signal.SIGTERM):  # the server says when it is over
+        signal.signal(number, signal.SIG_IGN)
     os.environ["ZOO_THREADS"] = threads
     with socket.socket(fileno=int(descriptor)) as connection:
         try:
@@ -33,11 +37,9 @@ def main(folder: str, descriptor: str, threads: str) -> None:
             try:
                 answer = packed(Header(), call(arrays, header.signature))
             except Exception as error:  # the next batch may be a better one
-                words = str(error).strip().split("\n")[0] or type(error).__name__
                 facts = {"unavailable": isinstance(error, MemoryError)}
-                answer = packed(Header(error=words, facts=facts), {})
-            for part in answer:
-                connection.sendall(part)
+                answer = packed(Header(error=first_line(error), facts=facts), {})
+            connection.sendall(b"".join(answer))
 
 
 def _loaded(folder: Path) -> Callable[[dict[str, np.ndarray], str], dict[str, np.ndarray]]:
@@ -51,21 +53,13 @@ def _loaded(folder: Path) -> Callable[[dict[str, np.ndarray], str], dict[str, np
         size, count = fixed[signature][0] if fixed[signature] else None, examples_in(arrays)
         if size is None and manifest.format == "stablehlo":  # compiles for each size, and keeps it
             size = 1 << (count - 1).bit_length()
-        if size is None or size == count:
-            return call(arrays, signature)
-        parts = []
-        for start in range(0, count, size):
-            places = np.minimum(np.arange(start, start + size), count - 1)
-            some = {name: x[places] if x.ndim else x for name, x in arrays.items()}
-            parts.append(call(some, signature))
-        return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+        return in_batches(partial(call, signature=signature), arrays, size)
 
     return answer
 
 
 def _send(connection: socket.socket, header: Header) -> None:
-    for part in packed(header, {}):
-        connection.sendall(part)
+    connection.sendall(b"".join(packed(header, {})))
 
 
 def _receive(connection: socket.socket) -> tuple[Header, dict[str, np.ndarray]] | None:
@@ -77,16 +71,16 @@ def _receive(connection: socket.socket) -> tuple[Header, dict[str, np.ndarray]] 
     return unpacked(_exactly(connection, header), _exactly(connection, numbers))
 
 
-def _exactly(connection: socket.socket, count: int) -> bytes:
+def _exactly(connection: socket.socket, count: int) -> bytearray:
     """Return so many bytes; none if the connection ends."""
     content = bytearray(count)
     view, place = memoryview(content), 0
     while place < count:
         found = connection.recv_into(view[place:])
         if not found:
-            return b""
+            return bytearray()
         place += found
-    return bytes(content)
+    return content
 
 
 if __name__ == "__main__":

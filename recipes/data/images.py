@@ -11,7 +11,7 @@ import numpy as np
 
 from recipes.data.splits import Examples, Splits, divide, mapped
 from zoo.errors import InputError
-from zoo.pictures import checked, fitted, opened
+from zoo.pictures import checked, faults_named, fitted, opened
 from zoo.registry import natural_key
 
 SHAPE = (64, 64, 3)  # where neither the caller nor a model says another
@@ -183,10 +183,11 @@ def _read_all(
 
     def read(file: Path) -> tuple[np.ndarray, bytes] | InputError:
         try:
-            picture = opened(file)
-            facts = f"{picture.mode} {picture.size}".encode()  # pixels alone know no width
-            content = hashlib.blake2b(facts + picture.tobytes(), digest_size=16).hexdigest()
-            return fitted(picture, shape), content.encode()
+            with faults_named(file):
+                picture = opened(file)
+                facts = f"{picture.mode} {picture.size}".encode()  # pixels alone know no width
+                content = hashlib.blake2b(facts + picture.tobytes(), digest_size=16).hexdigest()
+                return fitted(picture, shape), content.encode()
         except InputError as error:
             return error
 

@@ -73,7 +73,7 @@ def devices_for(devices: int | str | Devices | None, model_shards: int = 1) -> D
     Args:
         devices: their number, on this machine; "all" of this machine; "cluster" for those of every
             process that `keras.distribution.initialize` finds by its environment variables, or, on
-            Cloud TPU and under Slurm, by itself; `None` for one.
+            Cloud TPU and under Slurm, by itself; `None` for one, or with `model_shards` for all.
         model_shards: over how many of them the weights are divided (`zoo.layouts`); the batches are
             over the rest.
 
@@ -82,14 +82,15 @@ def devices_for(devices: int | str | Devices | None, model_shards: int = 1) -> D
     """
     if isinstance(devices, Devices):
         return devices
+    if model_shards < 1:
+        raise InputError(f"model_shards must be at least 1, not {model_shards}.")
     if devices in (None, 1, "1") and model_shards == 1:
         return ONE
+    devices = ALL if devices is None else devices
     if isinstance(devices, str) and devices.isdigit():
         devices = int(devices)
     if devices not in (ALL, CLUSTER) and (not isinstance(devices, int) or devices < 1):
         raise InputError(f"devices is a number, {ALL!r} or {CLUSTER!r}, not {devices!r}.")
-    if model_shards < 1:
-        raise InputError(f"model_shards must be at least 1, not {model_shards}.")
     backend = keras.backend.backend()
     if backend == "jax":
         from recipes.devices.sharded import Sharded

@@ -44,9 +44,10 @@ class Mirrored(Devices):
             ("quantize", bool(recipe.quantize)),
         ):
             if asked:
+                cure = "one device" if carried else "one device, or JAX (KERAS_BACKEND=jax)"
                 raise InputError(
                     f"{what} is of a whole batch, and several devices have parts of one under "
-                    "TensorFlow: take one device, or JAX (KERAS_BACKEND=jax)."
+                    f"TensorFlow: take {cure}."
                 )
 
     def scope(self) -> AbstractContextManager[Any]:
@@ -58,6 +59,9 @@ class Mirrored(Devices):
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True  # by the statistics of the batch, and not of its part
+            for generator in layer._seed_generators:  # each device draws for other examples
+                for number, state in enumerate(generator.state.value.values):
+                    state.assign_add([number, 0])
         return _MirroredModel(model.inputs, model.outputs, name=model.name)
 
 

@@ -63,6 +63,8 @@ class Sharded(Devices):
         """Return the folder of this process's run: of all but the first, one that is forgotten."""
         if jax.process_count() == 1:
             return out
+        if resume and not multihost_utils.broadcast_one_to_all((out / "config.json").is_file()):
+            raise InputError(f"{out} is no run: in the first process, it holds no config.json.")
         if jax.process_index() > 0:
             own = Path(tempfile.mkdtemp(prefix="zoo-"))
             atexit.register(shutil.rmtree, own, ignore_errors=True)

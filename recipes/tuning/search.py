@@ -2,12 +2,15 @@
 
 | file | content |
 |---|---|
-| `config.json` | recipe, space, tuner, objective, versions, command |
+| `config.json`, `.config.sha256` | recipe, space, tuner, objective, versions, command; their hash |
 | `trials/` | KerasTuner's state, and for each trial its recipe, history and outcome |
 | `trials.csv` | one row for each trial |
 | `best_so_far.png`, `parallel_coordinates.png` | the course of the search, and what it tells |
 | `best.json` | the best configuration as a recipe |
 | `best/` | its run, trained anew and measured on the test split |
+| `best-before/` | that of an earlier best, until the new one is trained |
+| `worker-N.log` | what each of several workers said |
+| `.lock` | held by the process that is at it |
 """
 
 import hashlib

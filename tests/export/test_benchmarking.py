@@ -1,5 +1,7 @@
 """Every form of a model side by side: what is measured, and what is told where there is none."""
 
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pandas as pd
 import pytest
 
 from export import Measured, benchmark
+from export.benchmarking import time_artifacts
 from export.formats import FORMATS, missing_packages
 from recipes import Run
 from zoo.errors import InputError
@@ -81,3 +84,34 @@ def test_by_the_command_line(
     assert "exists already" in complaint(*again)
     assert "is a CSV file" in complaint("benchmark", "lenet5-mnist", "--out", "table.txt")
     assert "no pretrained model" in complaint("benchmark", "lenet6")
+
+
+def test_some_of_the_samples_that_a_run_keeps(
+    digits_run: Run, complaint: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted(model: Any, *, samples: Any, **_: Any) -> None:
+        raise InputError(f"{len(samples[0])} inputs, {len(samples[1])} targets")
+
+    monkeypatch.setattr("export.benchmark", counted)
+    line = complaint("benchmark", str(digits_run.path), "--examples", "5")
+    assert "5 inputs, 5 targets" in line
+
+
+def test_an_interruption_leaves_no_clock_running(exported: Any, digits_run: Run) -> None:
+    made, images = exported("litert", "float32"), digits_run.samples("test").inputs[:1]
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            time_artifacts([made], {"image": images}, seconds=60)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    clocks = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    for clock in clocks:
+        clock.join(5)
+    assert not any(clock.is_alive() for clock in clocks)

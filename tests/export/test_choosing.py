@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from export import Budget, Choice, choosing, export_within
+from export import Budget, Choice, choosing, export, export_within
 from export.choosing import Candidate
 from recipes import Run
 from zoo.errors import CheckFailed, InputError
@@ -72,11 +73,45 @@ def test_nothing_fits(digits_run: Run, tmp_path: Path) -> None:
 def test_a_wrong_call_is_no_choice(digits_run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="max_bytes must be above 0"):
         Budget(max_bytes=0)
+    with pytest.raises(InputError, match=r"max_drop must be 0 or more, not -0\.5"):
+        Budget(max_drop=-0.5)
+    assert Budget(max_drop=0).max_drop == 0
     with pytest.raises(InputError, match="did you mean 'dynamic'"):
         export_within(digits_run.path, tmp_path / "o", Budget(), quantizations=["dinamic"])
     with pytest.raises(InputError, match="there is no pretrained model"):
         export_within("lenet6", tmp_path / "o", Budget(max_bytes=1))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_artifact_to_be_overwritten(digits_run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "notes.txt"
+    place.write_text("mine")
+    for make in (export, partial(export_within, budget=Budget())):
+        with pytest.raises(InputError, match="is no artifact"):
+            make(digits_run.path, place, overwrite=True)
+    assert place.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("500", 500),
+        ("500k", 500_000),
+        ("1.5MB", 1_500_000),
+        ("500KiB", 512_000),
+        ("2 GiB", 2 << 30),
+    ],
+)
+def test_bytes_are_counted_in_thousands_or_by_1024(
+    digits_run: Run, complaint: Callable[..., str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, text: str, count: int,
+) -> None:  # fmt: skip
+    def told(model: Any, out: Path, budget: Budget, *_: Any, **__: Any) -> None:
+        raise InputError(f"at most {budget.max_bytes} bytes")
+
+    monkeypatch.setattr("export.export_within", told)
+    call = ["export", str(digits_run.path), "--out", str(tmp_path / "out"), "--max-bytes", text]
+    assert f"at most {count} bytes" in complaint(*call)
 
 
 def test_by_the_command_line(
@@ -90,6 +125,7 @@ def test_by_the_command_line(
     assert json.loads((place / "model.json").read_text())["quantization"] in ("dynamic", "int8")
     assert [c["quantization"] for c in found["candidates"]] == ["dynamic", "int8"]
     call = ["export", str(digits_run.path), "--out", str(tmp_path / "x")]
-    assert "wants a number such as 500k" in complaint(*call, "--max-bytes", "small")
+    for text in ("small", "5T", "5iB"):
+        assert "wants a number such as 500k" in complaint(*call, "--max-bytes", text)
     assert "for a budget" in complaint(*call, "--quantize", "int8,dynamic")
     assert "leave out --no-verify" in complaint(*call, "--max-ms", "3", "--no-verify")

@@ -14,6 +14,7 @@ import pytest
 
 import zoo
 from export import export
+from export.subprocesses import first_line
 from recipes import Run
 from zoo.errors import CheckFailed, InputError
 
@@ -140,3 +141,8 @@ def test_a_name_without_a_model_is_answered(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lenet5-mnist"):
         export("lenet5-mnst", tmp_path / "out")
     assert zoo.list_models("lenet5-mnist") == ["lenet5-mnist"]
+
+
+def test_an_error_is_told_in_one_line() -> None:
+    assert first_line(ValueError("\n  this is wrong\nand so on")) == "this is wrong"
+    assert first_line(MemoryError()) == "MemoryError"

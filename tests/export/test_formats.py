@@ -1,6 +1,7 @@
 """ONNX, OpenVINO and StableHLO: files that other readers open, and that answer like the model."""
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from architectures import LENGTH, build, raw
 
 from export import artifact, export
-from export.formats import FORMATS, format_of
+from export.formats import FORMATS, format_of, resolve, threads
+from export.subprocesses import calibration_parts
 from recipes import Run
 from zoo.catalog import NAMES
 from zoo.errors import InputError
@@ -217,3 +219,65 @@ def test_every_row_names_what_it_needs() -> None:
     for name, row in FORMATS.items():
         assert format_of(name) is row
         assert bool(row.extra) == bool(row.packages)
+
+
+def test_readers_compute_with_as_many_threads_as_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZOO_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    assert threads() == 3
+    monkeypatch.setenv("ZOO_THREADS", "2")
+    assert threads() == 2
+
+
+def test_openvino_computes_with_as_many_threads_as_are_asked_for(
+    exported: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openvino
+
+    compile_model, found = openvino.Core.compile_model, []
+
+    def watched(*arguments: Any) -> Any:
+        compiled = compile_model(*arguments)
+        found.append(compiled.get_property("INFERENCE_NUM_THREADS"))
+        return compiled
+
+    monkeypatch.setattr(openvino.Core, "compile_model", watched)
+    monkeypatch.setenv("ZOO_THREADS", "1")
+    made = exported("openvino", "float32")
+    resolve(FORMATS["openvino"].reader)(made.path, made.manifest)
+    assert found == [1]
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "parts"),
+    [
+        (5, 2, [[0, 1], [2, 3]]),
+        (3, 8, [[0, 1, 2, 0, 1, 2, 0, 1]]),
+        (3, None, [[0], [1], [2]]),
+    ],
+)
+def test_calibration_fills_a_fixed_batch(
+    count: int, batch: int | None, parts: list[list[int]]
+) -> None:
+    found = calibration_parts({"x": np.arange(count)}, batch)
+    assert [part["x"].tolist() for part in found] == parts
+
+
+def test_a_model_of_any_batch_is_calibrated_on_many_examples_at_a_time() -> None:
+    for count, sizes in ((3, [3]), (70, [32, 32])):
+        found = calibration_parts({"x": np.arange(count)}, None, together=32)
+        assert [len(part["x"]) for part in found] == sizes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["litert", "onnx", "openvino"])
+def test_fewer_examples_than_a_fixed_batch_calibrate_it(
+    digits_run: Run, tmp_path: Path, format: str
+) -> None:
+    samples = digits_run.samples("test")
+    made = export(
+        digits_run.path, tmp_path / "out", format, "int8", batch=4, max_drop=100.0,
+        calibration=samples.inputs[:3],
+    )  # fmt: skip
+    assert made.manifest.inputs[0].shape == [4, 8, 8, 1]
+    assert made.parity.examples == len(samples)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from export import ParityReport, check, export, verify
+from export.batches import in_batches
 from recipes import Run
 from zoo.errors import CheckFailed, InputError
 from zoo.surgery import copy, with_head
@@ -57,6 +58,36 @@ def test_the_report_counts_what_can_be_counted_by_hand(exported, digits_run: Run
     assert report.bytes == (artifact.path / "model.tflite").stat().st_size
     assert report.milliseconds > 0
     assert report.reference_milliseconds > 0
+
+
+def test_the_bytes_of_an_artifact_are_those_of_all_its_files(exported) -> None:
+    artifact = exported("saved_model", "float32")
+    sizes = [path.stat().st_size for path in artifact.path.rglob("*") if path.is_file()]
+    assert artifact.parity.bytes == sum(sizes) - (artifact.path / "model.json").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("size", "filled", "batches"),
+    [
+        (2, True, [[0, 1], [2, 3], [4, 4]]),
+        (2, False, [[0, 1], [2, 3], [4]]),
+        (8, True, [[0, 1, 2, 3, 4, 4, 4, 4]]),
+        (8, False, [[0, 1, 2, 3, 4]]),
+        (None, True, [[0, 1, 2, 3, 4]]),
+    ],
+)
+def test_a_batch_of_another_size_is_asked_as_often_as_it_takes(
+    size: int | None, filled: bool, batches: list[list[int]]
+) -> None:
+    asked = []
+
+    def call(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        asked.append(arrays["x"].tolist())
+        return {"y": arrays["factor"] * arrays["x"]}
+
+    found = in_batches(call, {"factor": np.array(3), "x": np.arange(5)}, size, filled)
+    assert asked == batches
+    assert found["y"].tolist() == [0, 3, 6, 9, 12]
 
 
 def test_a_regression_is_compared_by_its_values(table_run: Run, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
+from export import repository as repositories
 from export.repository import add_to_repository
 from recipes import Run
 from zoo.errors import InputError
@@ -90,6 +91,18 @@ def test_a_version_that_fails_leaves_nothing(
     assert not (tmp_path / "tensorflow_serving" / "model.config").exists()
 
 
+def test_triton_finds_no_version_before_what_it_is_told_of_it(
+    exported: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> str:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(repositories, "triton_config", full)
+    with pytest.raises(OSError, match="No space"):
+        add_to_repository(exported("onnx", "float32"), tmp_path, name="digits")
+    assert [path.name for path in (tmp_path / "triton" / "digits").iterdir()] == ["labels.txt"]
+
+
 def test_what_no_repository_takes(exported: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a repository takes saved_model"):
         add_to_repository(exported("litert", "float32"), tmp_path)
@@ -111,4 +124,8 @@ def test_by_the_command_line(
     ]
     assert "--serving is of --format saved_model" in complaint(
         *call[:-1], str(tmp_path / "x"), "--serving", str(tmp_path / "models")
+    )
+    assert "--serving takes no budget" in complaint(
+        *("export", str(digits_run.path), "--out", str(tmp_path / "x"), "--format", "saved_model"),
+        *("--serving", str(tmp_path / "models"), "--max-bytes", "1M"),
     )

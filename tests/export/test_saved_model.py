@@ -1,5 +1,7 @@
 """SavedModel: what the plain Keras call gets wrong in silence, and what a server relies on."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from export import export
+from export import export, saved_model
 from export.servable import without_cudnn
 from recipes import Run
 
@@ -97,3 +99,23 @@ def test_no_layer_asks_for_cudnn() -> None:
     assert model.layers[1].forward_layer.use_cudnn == "auto"
     x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
     np.testing.assert_allclose(portable(x), model(x), atol=1e-6)
+
+
+def test_it_computes_with_as_many_threads_as_are_asked_for(
+    exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = exported("saved_model", "float32")
+    code = (
+        "import sys; from pathlib import Path; import tensorflow as tf\n"
+        "from export import artifact, saved_model\n"
+        "saved_model.read(Path(sys.argv[1]), artifact.read(sys.argv[1]))\n"
+        "found = tf.config.threading\n"
+        "print(found.get_intra_op_parallelism_threads(), found.get_inter_op_parallelism_threads())"
+    )
+    monkeypatch.setenv("ZOO_THREADS", "3")
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(made.path)], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.split() == ["3", "3"]
+    tf.constant(0)  # from here on the threads of this process are there
+    saved_model.read(made.path, made.manifest)

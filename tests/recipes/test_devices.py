@@ -50,6 +50,7 @@ ROUNDED = {
     "fine_tuning": True,
     "quantize": "int8",
 }
+DROPPED = NORMALIZED | {"arguments": {"hidden": [32], "dropout": 0.3}}
 ATTENTIVE = {
     "model": "vit",
     "data": "digits",
@@ -79,19 +80,35 @@ def start(folder: Path, jobs: list[dict[str, Any]], **environment: str) -> subpr
     """Start the script on its jobs, whose runs are in the folder."""
     path = folder / f"jobs{len(list(folder.glob('*.json')))}.json"
     path.write_text(json.dumps([job | {"out": str(folder / job["out"])} for job in jobs]))
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(path)],
-        env=os.environ | environment | {"PYTHONPATH": str(SCRIPT.parents[2])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with path.with_suffix(".log").open("w") as errors:
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(path)],
+            env=os.environ | environment | {"PYTHONPATH": str(SCRIPT.parents[2])},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
 
 
-def answers(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors[-3000:]
-    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+def answers(*processes: subprocess.Popen[str]) -> list[list[dict[str, Any]]]:
+    """Return what each process said of its jobs, in their order."""
+    said = []
+    try:
+        for process in processes:
+            output, _ = process.communicate(timeout=300)
+            log = Path(process.args[-1]).with_suffix(".log")
+            assert process.returncode == 0, log.read_text()[-3000:]
+            lines = output.splitlines()
+            said.append([json.loads(line) for line in lines if line.startswith("{")])
+    finally:
+        for process in processes:
+            process.kill()
+    return said
+
+
+def said_of(name: str, said: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what was said of the run of a name."""
+    return next(answer for answer in said if Path(answer.get("place", "")).name == name)
 
 
 def both(name: str, recipe: dict[str, Any], **several: Any) -> list[dict[str, Any]]:
@@ -102,9 +119,11 @@ def both(name: str, recipe: dict[str, Any], **several: Any) -> list[dict[str, An
     ]
 
 
-def moved(recipe: dict[str, Any], first: int, then: int) -> list[dict[str, Any]]:
+def moved(
+    recipe: dict[str, Any], first: int, then: int, name: str = "moved"
+) -> list[dict[str, Any]]:
     """Return two jobs: a run that is paused on some devices, and goes on with others."""
-    job = {"recipe": recipe, "out": f"moved_{first}_to_{then}"}
+    job = {"recipe": recipe, "out": f"{name}_{first}_to_{then}"}
     return [job | {"devices": first, "until": 1}, job | {"devices": then, "resume": True}]
 
 
@@ -119,12 +138,16 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
         *both("settings", SETTINGS, devices="all"),
         *moved(NORMALIZED, 4, 1),
         *moved(NORMALIZED, 1, 2),
+        {"recipe": DROPPED, "out": "dropped", "devices": 2},
+        *moved(DROPPED, 2, 2, "dropped"),
+        {"out": "drawn", "drawn": True, "devices": 4},
         {"recipe": ROUNDED, "out": "rounded", "devices": 2},
         {"recipe": NORMALIZED, "out": "many", "devices": 5},
         {"recipe": NORMALIZED, "out": "shards", "devices": 4, "model_shards": 2},
         {"recipe": NORMALIZED, "out": "cluster", "devices": "cluster"},
     ]
-    return folder, answers(start(folder, jobs, KERAS_BACKEND="tensorflow"))
+    [said] = answers(start(folder, jobs, KERAS_BACKEND="tensorflow"))
+    return folder, said
 
 
 @pytest.fixture(scope="module")
@@ -135,14 +158,15 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[s
         *both("normalized", NORMALIZED, devices=4),
         *both("tiny", TINY, devices=4),
         *both("settings", SETTINGS, devices="all"),
-        *both("attentive", ATTENTIVE, devices=4, model_shards=2),
+        *both("attentive", ATTENTIVE, model_shards=2),
         *moved(NORMALIZED, 4, 1),
         *moved(NORMALIZED, 1, 2),
         {"recipe": NORMALIZED, "out": "many", "devices": 5},
         {"recipe": NORMALIZED, "out": "shards", "devices": 4, "model_shards": 3},
         {"recipe": NORMALIZED, "out": "cluster", "devices": "cluster"},
     ]
-    return folder, answers(start(folder, jobs, **jax_with(4)))
+    [said] = answers(start(folder, jobs, **jax_with(4)))
+    return folder, said
 
 
 def jax_with(devices: int) -> dict[str, str]:
@@ -174,8 +198,22 @@ def test_mirrored_devices_mind_no_empty_parts_and_no_settings(
 def test_sharded_devices_learn_as_one_does(
     sharded: tuple[Path, list[dict[str, Any]]], name: str
 ) -> None:
-    folder, _ = sharded
+    folder, said = sharded
     same(folder / f"{name}_on_one", folder / f"{name}_on_several")
+    one, several = (said_of(f"{name}_on_{count}", said) for count in ("one", "several"))
+    assert (one["card"], one["batches"], one["weights"]) == (1, False, 0)
+    assert (several["card"], several["batches"]) == (4, True)
+    assert several["weights"] > 0.5 if name == "attentive" else several["weights"] == 0
+
+
+@pytest.mark.slow
+def test_each_mirrored_device_draws_its_own_dropout(
+    mirrored: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    folder, said = mirrored
+    [draws] = [answer["drawn"] for answer in said if "drawn" in answer]
+    assert len(set(map(tuple, draws))) == 4
+    same(folder / "dropped", folder / "dropped_2_to_2")
 
 
 @pytest.mark.slow
@@ -228,7 +266,9 @@ def test_two_processes_learn_as_one_device_does(tmp_path: Path) -> None:
         **jax_with(1),
     )
     answers(alone)
+    missing = {"recipe": NORMALIZED, "out": "missing", "devices": "cluster", "resume": True}
     jobs: list[dict[str, Any]] = [
+        missing,
         {"recipe": NORMALIZED, "out": "shared", "devices": "cluster"},
         {"recipe": ATTENTIVE, "out": "within", "devices": "cluster", "model_shards": 2},
         {"recipe": ATTENTIVE, "out": "across", "devices": "cluster", "model_shards": 4},
@@ -246,13 +286,18 @@ def test_two_processes_learn_as_one_device_does(tmp_path: Path) -> None:
         )
         for number in range(2)
     ]
-    first, second = (answers(process) for process in processes)
+    (refused, *first), (again, *second) = answers(*processes)
+    assert refused == again
+    assert "missing is no run" in refused["error"]
     same(tmp_path / "normalized", tmp_path / "shared")
     same(tmp_path / "normalized", tmp_path / "moved")
     for name in ("within", "across"):
         same(tmp_path / "attentive", tmp_path / name)
         metrics = [Run(tmp_path / run).metrics["test"] for run in (name, "attentive")]
         assert metrics[0] == pytest.approx(metrics[1], abs=1e-3)
+    divided = [said_of(name, second) for name in ("shared", "within", "across")]
+    assert [answer["batches"] for answer in divided] == [True, True, False]
+    assert [answer["weights"] > 0.5 for answer in divided] == [False, True, True]
     assert all(Path(answer["place"]).parent == tmp_path for answer in first)
     assert not any(Path(answer["place"]).exists() for answer in second)
 
@@ -261,6 +306,21 @@ def test_one_device_is_what_nothing_said_means() -> None:
     assert devices_for(None) is ONE
     assert devices_for(1) is ONE
     assert devices_for("1") is ONE
+
+
+def test_shards_are_looked_at_before_devices_and_mean_all_of_them() -> None:
+    with pytest.raises(InputError, match="model_shards must be at least 1, not 0"):
+        devices_for(None, model_shards=0)
+    with pytest.raises(InputError, match="weights in shards wants Keras' backend JAX"):
+        devices_for(None, model_shards=2)
+
+
+def test_jax_is_no_cure_for_carried_states() -> None:
+    recipe = Recipe(model="lstm_language_model", data="text", epochs=1)
+    with pytest.raises(InputError, match=r"carries its states .* take one device\.$"):
+        devices_for("all").check(recipe, "language_modeling", True)
+    with pytest.raises(InputError, match=r"a loss of tokens .* take one device, or JAX"):
+        devices_for("all").check(recipe, "language_modeling", False)
 
 
 @pytest.mark.parametrize("devices", [0, -1, "some", 1.5])

@@ -43,6 +43,7 @@ FORMATS = {
     "webp": ("L", "RGB", "RGBA"),
     "bmp": ("1", "L", "P", "RGB", "RGBA"),
     "tiff": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"),
+    "ppm": ("1", "L", "RGB"),
 }
 # Orientation tag -> how an upright picture has to be stored for it.
 STORED = {
@@ -314,6 +315,34 @@ def test_strict_stops_at_a_broken_picture(pictures: Pictures):
     (folder / "b" / "text.png").write_text("this is no picture")
     with pytest.raises(InputError, match=r"b.text\.png cannot be read"):
         load_data(folder, shape=(10, 12, 3), strict=True)
+
+
+@pytest.mark.parametrize("suffix", ["eps", "ico"])
+def test_what_is_no_usual_picture_is_not_tried(tmp_path: Path, suffix: str):
+    RGB.save(tmp_path / f"a.{suffix}")
+    with pytest.raises(InputError, match=rf"a\.{suffix} cannot be read .* cannot identify"):
+        read_image(tmp_path / f"a.{suffix}", (8, 8, 3))
+
+
+def test_a_picture_of_odd_tags_is_a_broken_one(pictures: Pictures):
+    folder = pictures({"a": 6, "b": 6})
+    RGB.save(folder / "a" / "odd.png", exif=b"Exif\0\0II*\0")  # half of a header
+    with pytest.raises(InputError, match=r"odd\.png cannot be read as a picture"):
+        read_image(folder / "a" / "odd.png", (8, 8, 3))
+    (line,) = load_data(folder).skipped
+    assert "odd.png cannot be read as a picture" in line
+
+
+def test_a_picture_that_memory_is_too_small_for_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    RGB.save(tmp_path / "a.png")
+    monkeypatch.setattr("PIL.ImageOps.fit", full)
+    with pytest.raises(InputError, match=r"a\.png cannot be read as a picture: MemoryError"):
+        read_image(tmp_path / "a.png", (8, 8, 3))
 
 
 def test_a_missing_picture_is_named(tmp_path: Path):

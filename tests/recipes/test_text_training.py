@@ -195,6 +195,15 @@ def test_a_language_model_learns_and_goes_on_as_if_it_had_not_been_stopped(
     assert again == pytest.approx(metrics)
 
 
+def test_states_that_keras_would_forget_are_refused(
+    long_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(InputError, match=r"'lstm_language_model' carries its states .* TensorFlow"):
+        train(language_model("lstm_language_model", long_text), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_language_model_learns_the_users_own_text(long_text: Path, tmp_path: Path) -> None:
     run = train(language_model("lstm_language_model", long_text, epochs=1), tmp_path / "run")
     own = tmp_path / "own.txt"

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,25 +78,26 @@ class Served:
 def serving(*arguments: str) -> Iterator[Served]:
     """Serve, give the server once it answers, and end it whatever happens."""
     ports = free_port(), free_port()
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "zoo", "serve", *arguments,
-            "--port", str(ports[0]), "--grpc-port", str(ports[1]),
-        ],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    served = Served(process, *ports)
-    try:
-        end = time.monotonic() + 120
-        while not served.ready():
-            assert process.poll() is None, process.stderr.read().decode()
-            assert time.monotonic() < end
-            time.sleep(0.2)
-        yield served
-        if process.poll() is None:
-            served.end()
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)  # its workers, too
-            process.wait()
-        process.stderr.close()
+    with tempfile.TemporaryFile() as told:
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "zoo", "serve", *arguments,
+                "--port", str(ports[0]), "--grpc-port", str(ports[1]),
+            ],
+            stdout=subprocess.DEVNULL, stderr=told, start_new_session=True,
+        )  # fmt: skip
+        served = Served(process, *ports)
+        try:
+            end = time.monotonic() + 120
+            while not served.ready():
+                told.seek(0)
+                assert process.poll() is None, told.read().decode()
+                assert time.monotonic() < end
+                time.sleep(0.2)
+            yield served
+            if process.poll() is None:
+                served.end()
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # its workers, too
+                process.wait()

@@ -110,14 +110,40 @@ def test_a_model_whose_input_has_no_name_is_folded() -> None:
     np.testing.assert_allclose(model(examples), found(examples), atol=1e-3)
 
 
-def test_a_reshape_that_mixes_channels_is_left() -> None:
+def test_a_reshape_that_keeps_the_channels_apart_is_no_hindrance() -> None:
     inputs = keras.Input((8,))
-    x = keras.layers.Reshape((2, 1, 32))(keras.layers.Dense(64, name="d")(inputs))
-    fine = keras.Model(inputs, keras.layers.BatchNormalization()(x))
-    examples = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
-    np.testing.assert_allclose(fine(examples), folded(fine)(examples), atol=1e-5)
-    wide = keras.layers.Reshape((1, 1, 96))(
-        keras.layers.Reshape((96,))(keras.layers.Dense(96)(inputs))
-    )
-    other = keras.Model(inputs, keras.layers.BatchNormalization()(wide))
-    np.testing.assert_allclose(other(examples), folded(other)(examples), atol=1e-5)
+    x = layers.Reshape((2, 1, 32))(layers.Dense(64)(inputs))
+    model = trained(keras.Model(inputs, layers.BatchNormalization()(x)))
+    result = folded(model)
+    assert count(result, layers.BatchNormalization) == 0
+    examples = told(model)
+    np.testing.assert_allclose(model(examples), result(examples), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "between", "axis"),
+    [
+        ((4, 3), layers.Dense(8), layers.Reshape((32,)), -1),
+        ((3, 3), layers.Dense(8), layers.Reshape((8, 3)), -1),
+        ((4, 4, 3), layers.DepthwiseConv2D(1, depth_multiplier=2), layers.Reshape((16, 6)), -1),
+        ((2, 3, 4, 5), layers.Dense(4), None, 3),  # of five axes
+        ((3, 8, 6), layers.Conv2D(4, 3, data_format="channels_first"), None, -1),
+    ],
+    ids=["a wider reshape", "a mixing reshape", "a depthwise kernel", "an inner axis", "channels"],
+)
+def test_a_normalization_of_other_channels_is_left(
+    shape: tuple[int, ...], layer: Any, between: Any, axis: int
+) -> None:
+    inputs = keras.Input(shape)
+    x = layer(inputs)
+    x = between(x) if between else x
+    model = trained(keras.Model(inputs, layers.BatchNormalization(axis=axis)(x)))
+    assert folded(model, every=True) is model
+
+
+def test_a_normalization_of_two_layers_is_left() -> None:
+    inputs = keras.Input((4,))
+    both = layers.BatchNormalization()
+    outputs = [both(layers.Dense(3)(inputs)) for _ in range(2)]
+    model = trained(keras.Model(inputs, layers.Add()(outputs)))
+    assert folded(model) is model

@@ -1,5 +1,6 @@
 """Models that round as int8 does: their layer, their kernels, and what they answer."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from architectures import build, raw
 from keras import layers
 
 import zoo
+from zoo import surgery
 from zoo.errors import InputError
-from zoo.folding import folded
+from zoo.folding import bounded, folded
 from zoo.layers import ROUNDED, FakeQuantize, RoundedKernel, rounded
 from zoo.quantization import calibrate, kernels, quantization_aware, rounding, settled
 
@@ -35,6 +37,17 @@ def test_at_most_256_values_one_of_which_is_0(values: tuple[float, float]) -> No
     inside = (x > found[0]) & (x < found[-1])
     step = np.diff(found).max()
     assert np.abs(np.asarray(layer(x)) - x)[inside].max() <= step / 2 * 1.001
+
+
+def test_pixels_from_minus_1_to_1_do_not_lie_in_the_middle_of_two_steps() -> None:
+    pixels = np.arange(256) / 127.5 - 1
+    layer = adapted(*pixels)
+    assert float(layer.least) == -1.0
+    step = (float(layer.greatest) - float(layer.least)) / 255
+    middles = np.abs(np.abs(pixels) / step % 1 - 0.5)
+    assert middles.min() > 1e-3
+    expected = np.round(pixels / step) * step
+    np.testing.assert_allclose(layer(pixels.astype("float32")), expected, atol=1e-6)
 
 
 def test_what_was_only_0_gives_no_nan() -> None:
@@ -121,6 +134,22 @@ def test_a_model_that_rounds_is_saved_and_loaded(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("make", [folded, bounded, quantization_aware, rounding])
+def test_copies_standardize_as_their_source_does(
+    make: Callable[[keras.Model], keras.Model],
+) -> None:
+    examples = np.random.default_rng(0).normal(3, 5, (64, 4)).astype("float32")
+    inputs = keras.Input((4,))
+    standardize = layers.Normalization(name="standardize")
+    standardize.adapt(examples)
+    x = layers.BatchNormalization()(layers.Dense(3)(standardize(inputs)))
+    model = keras.Model(inputs, layers.Activation("tanh")(layers.Dense(2)(x)))
+    result = make(model)
+    assert result is not model
+    found = result.get_layer("standardize")(examples)
+    np.testing.assert_array_equal(found, standardize(examples))
+
+
 def test_what_two_layers_read_is_rounded_once() -> None:
     inputs = keras.Input((3,))
     one, other = layers.Dense(2)(inputs), layers.Dense(2)(inputs)
@@ -137,6 +166,19 @@ def test_a_subclassed_model_is_refused() -> None:
         quantization_aware(Own())
 
 
+def normalized() -> keras.Model:
+    """Return normalizations of every kind behind convolutions of every kind."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3)(inputs)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2)(x)
+    x = layers.ReLU()(layers.BatchNormalization(scale=False)(x))
+    x = layers.Conv2DTranspose(5, 2, use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization(center=False)(x))
+    x = layers.Dense(2)(x)
+    return keras.Model(inputs, layers.BatchNormalization(axis=3)(x))
+
+
 class TestRounding:
     """Whole models that compute as a converter's int8 file does."""
 
@@ -149,21 +191,23 @@ class TestRounding:
         kinds = {type(layer) for layer in result.layers}
         assert not any(issubclass(kind, layers.BatchNormalization) for kind in kinds)
         with_kernels = [layer for layer in result.layers if isinstance(layer, RoundedKernel)]
-        assert len(with_kernels) == len(kernels(model))
+        small_heads = 0 if name == "autoencoder_deep" else 1
+        assert len(with_kernels) == len(kernels(model)) - small_heads
         inputs = raw(model, 32)
         calibrate(result, inputs)
         exact, found = (x.predict(inputs, verbose=0).ravel() for x in (model, result))
         assert np.corrcoef(exact, found)[0, 1] > 0.9
         assert np.abs(exact - found).max() > 0
 
-    def test_folding_alone_changes_nothing(self) -> None:
-        model = build("mobilenet_v2_half")
+    @pytest.mark.parametrize("make", [lambda: build("mobilenet_v2_half"), normalized])
+    def test_folding_alone_changes_nothing(self, make: Callable[[], keras.Model]) -> None:
+        model = make()
         random = np.random.default_rng(0)
         for layer in model.layers:
-            if isinstance(layer, layers.BatchNormalization):
-                width = layer.moving_mean.shape
-                layer.moving_mean.assign(random.normal(size=width))
-                layer.moving_variance.assign(random.uniform(0.5, 2, width))
+            normalizes = isinstance(layer, layers.BatchNormalization)
+            for weight in layer.weights if normalizes else [getattr(layer, "bias", None)]:
+                if weight is not None:
+                    weight.assign(random.uniform(0.5, 2, weight.shape))
         inputs = raw(model, 4)
         result = folded(model, every=True)
         assert not any(isinstance(x, layers.BatchNormalization) for x in result.layers)
@@ -235,6 +279,72 @@ class TestRounding:
             again.predict(inputs, verbose=0), model.predict(inputs, verbose=0)
         )
 
+    def test_stages_keep_their_names(self) -> None:
+        model = build("mobilenet_v2_half")
+        result = rounding(model)
+        assert list(zoo.features(result).output) == list(zoo.features(model).output)
+        found, own = surgery.stages(result), surgery.stages(model)
+        assert [[x.name for x in stage] for stage in found] == [
+            [x.name for x in stage] for stage in own
+        ]
+
+    @pytest.mark.parametrize("name", ["lenet5", "resnet20", "autoencoder_deep"])
+    def test_a_model_that_rounds_is_made_anew(self, name: str) -> None:
+        first = rounding(build(name))
+        inputs = raw(first, 8)
+        calibrate(first, inputs)
+        again = rounding(first)
+        assert [layer.name for layer in again.layers] == [layer.name for layer in first.layers]
+        assert np.abs(again.predict(inputs, verbose=0) - first.predict(inputs, verbose=0)).max() > 0
+        calibrate(again, inputs)
+        np.testing.assert_array_equal(
+            again.predict(inputs, verbose=0), first.predict(inputs, verbose=0)
+        )
+
+    def test_a_small_head_is_not_rounded_and_may_be_exchanged(self) -> None:
+        model = rounding(build("lenet5"))
+        assert model.layers[-1].get_config() == build("lenet5").layers[-1].get_config()
+        other = surgery.with_head(model, 3)
+        assert other.output_shape == (None, 3)
+        assert [layer.name for layer in rounding(other).layers] == [x.name for x in model.layers]
+
+    def test_a_head_that_rounds_is_not_exchanged(self) -> None:
+        with pytest.raises(InputError, match="fine-tune the model that it came from"):
+            surgery.with_head(rounding(build("softmax")), 3)
+
+    @pytest.mark.parametrize("make", [rounding, quantization_aware])
+    @pytest.mark.parametrize("activation", [None, "relu", "gelu"])
+    def test_a_layer_may_be_called_twice(
+        self, make: Callable[[keras.Model], keras.Model], activation: str | None
+    ) -> None:
+        inputs, examples = keras.Input((4,)), np.random.default_rng(0).normal(size=(64, 4))
+        one, two, head = (layers.Dense(4, activation=activation) for _ in range(3))
+        apart = keras.Model(inputs, head(two(one(inputs))))
+        two.set_weights(one.get_weights())
+        answers = []
+        for model in (keras.Model(inputs, head(one(one(inputs)))), apart):
+            result = make(model)
+            calibrate(result, examples)
+            answers.append(result.predict(examples, verbose=0))
+        np.testing.assert_array_equal(*answers)
+
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            layers.SeparableConv2D(3, 3),
+            layers.TimeDistributed(layers.Conv1D(3, 3)),
+            layers.MultiHeadAttention(2, 4),
+            keras.Sequential([keras.Input((6, 6, 3)), layers.Conv2D(3, 3)]),
+        ],
+        ids=["separable", "wrapped", "attention", "model"],
+    )
+    def test_a_kernel_that_would_stay_is_refused(self, layer: Any) -> None:
+        inputs = keras.Input((6, 6, 3))
+        given = (inputs, inputs) if isinstance(layer, layers.MultiHeadAttention) else (inputs,)
+        model = keras.Model(inputs, layers.Dense(2)(layer(*given)))
+        with pytest.raises(InputError, match=rf"those of {layer.name} \({type(layer).__name__}\)"):
+            rounding(model)
+
     def test_a_model_without_a_kernel_is_refused(self) -> None:
         inputs = keras.Input((3,))
         with pytest.raises(InputError, match="no layer with a kernel"):
@@ -251,6 +361,9 @@ def test_a_range_of_examples_cuts_off_what_few_of_them_reach() -> None:
     assert float(np.asarray(layer(examples)).max()) == pytest.approx(4.0, abs=0.03)
     again = FakeQuantize.from_config(layer.get_config())
     assert again.of_examples
+    single = FakeQuantize(of_examples=True)  # one number has no range of its own
+    single.adapt(np.array([[-1.0], [2.0], [4.0]], "float32"))
+    assert (float(single.least), float(single.greatest)) == (-1.0, 4.0)
 
 
 def test_a_model_that_rounds_keeps_the_whole_range_of_its_input() -> None:

@@ -1,7 +1,7 @@
 """`zoo benchmark`: every form of a model side by side."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def benchmark(
     rounds: Annotated[int, typer.Option(help="How often each form is asked, in turn.")] = 5,
     seconds: Annotated[float, typer.Option(help="Of each turn and batch.")] = 0.2,
     examples: Annotated[
-        int, typer.Option(min=0, help="Of the test split, to compare on; 0 for all.")
+        int, typer.Option(min=0, help="Of the samples, to compare on; 0 for all.")
     ] = 0,
     data: options.Data = None,
     target: options.Target = None,
@@ -37,7 +37,7 @@ def benchmark(
     """Export a model in every form, and measure bytes, times and answers on this machine."""
     from zoo.cards import card
 
-    model_folder(model)  # a wrong name is answered at once
+    folder = model_folder(model)  # a wrong name is answered at once
     if out:
         if out.suffix != ".csv":
             raise InputError(f"the table is a CSV file: name it so, not {out} (--out).")
@@ -45,13 +45,16 @@ def benchmark(
     found = card(model)
     output.start_tensorflow()
     import export as exporting
+    from export.exporting import kept_samples
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
-    given = {}
+    given: dict[str, Any] = {}
     if data or not shipping.keeps_samples(model):
         own = options.data_options(target, task, drop, text=text)
         given = shipping.samples_of(model, found, data, own)
-    if examples and given:
+    elif examples:
+        given = {"samples": kept_samples(folder, found.task)}
+    if examples:
         given["samples"] = first_of(given["samples"], examples)
     rows = exporting.benchmark(
         model, formats=names, rounds=rounds, seconds=seconds, progress=output.progress.print,

@@ -23,13 +23,16 @@ def interrupts_count() -> Iterator[None]:
     Python drops a KeyboardInterrupt that happens to be raised in a finalizer, of which TensorFlow
     has many; `Epochs` raises it again after the step.
     """
+    before = signal.getsignal(signal.SIGINT)
 
     def remember(number: int, frame: FrameType | None) -> None:
         _interrupted.set()
+        if callable(before):
+            before(number, frame)
         raise KeyboardInterrupt
 
     _interrupted.clear()
-    before = signal.signal(signal.SIGINT, remember)
+    signal.signal(signal.SIGINT, remember)
     try:
         yield
     finally:

@@ -1,8 +1,12 @@
 """`zoo serve`: models over REST and gRPC."""
 
+import re
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +27,10 @@ def serve(
         ),
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Of REST and the page.")] = 8501,
-    grpc_port: Annotated[int, typer.Option(help="Of gRPC; 0 for none.")] = 8500,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of REST and the page; 0 for any that is free.")
+    ] = 8501,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="Of gRPC; 0 for none.")] = 8500,
     quantize: Annotated[
         str, typer.Option(help="Of models that are exported here, to LiteRT.")
     ] = "float32",
@@ -62,28 +68,45 @@ def serve(
     )
     named: dict[str, str] = {}
     for model in models:
-        name, _, what = model.rpartition("=")
-        name = name or Path(what).name
+        name, what = _named(model)
         if name in named:
             raise InputError(f"two models are called {name!r}: name one of them NAME=WHAT.")
         named[name] = what
-    with tempfile.TemporaryDirectory(prefix="zoo-serve-") as scratch:
+    with _ending(), tempfile.TemporaryDirectory(prefix="zoo-serve-") as scratch:
         places = {
             name: _place(what, Path(scratch) / name, quantize) for name, what in named.items()
         }
         asyncio.run(Server(places, settings).run(host, port, grpc_port or None))
 
 
+def _named(model: str) -> tuple[str, str]:
+    """Return the name of what is to be served, and what that is."""
+    name, equals, what = model.partition("=")
+    if not equals or Path(model).exists():
+        name, what = Path(model).resolve().name, model
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise InputError(f"no request could name {name!r}: call it NAME={what}.")
+    return name, what
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Let SIGTERM end what is done before the server listens to it, and leave nothing behind."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _place(what: str, scratch: Path, quantize: str) -> Path:
     """Return the folder that a model is served from: as it is, or where it is exported to."""
-    from export.artifact import FILE
+    from export.serving.models import Model
+    from zoo.weights import model_folder
 
     path = Path(what)
-    if path.is_dir():
-        versions = [p for p in path.iterdir() if p.name.isdecimal() and (p / FILE).is_file()]
-        if (path / FILE).is_file() or versions:
-            return path
-    from zoo.weights import model_folder
+    if Model(path.name, path).on_disk():
+        return path
 
     model_folder(what)  # a wrong name is answered at once
     # In a process of its own: a server that has TensorFlow takes ten times the memory.

@@ -31,12 +31,13 @@ def export(
     quantize: Annotated[
         str,
         typer.Option(
-            help="float32 (default); for litert and onnx also float16, dynamic, int8; for openvino "
-            "float16, int8. With a budget, several, or by default all to choose among."
+            help="float32 (default); for litert and onnx also float16, dynamic, int8; for litert "
+            "int4; for openvino float16, int8. With a budget, several, or by default all to choose "
+            "among."
         ),
     ] = "",
     max_bytes: Annotated[
-        str, typer.Option(help="Budget: the most bytes, such as 500k or 2M.")
+        str, typer.Option(help="Budget: the most bytes, such as 500k, 2M or 512KiB.")
     ] = "",
     max_ms: Annotated[
         float | None, typer.Option(help="Budget: the most milliseconds for one example, here.")
@@ -96,6 +97,8 @@ def export(
     chosen = bool(max_bytes) or max_ms is not None
     if len(names) > 1 and not chosen:
         raise InputError("several quantizations are for a budget: --max-bytes or --max-ms.")
+    if serving and chosen:
+        raise InputError("--serving takes no budget: leave out --max-bytes and --max-ms.")
     if chosen and not verify:
         raise InputError("a choice within a budget compares: leave out --no-verify.")
     most = _bytes(max_bytes) if max_bytes else None
@@ -176,11 +179,12 @@ def _to_repositories(
 
 
 def _bytes(text: str) -> int:
-    """Return the number of bytes that is meant, such as by 500k, 2M or 1.5MB."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)i?B?\s*", text, re.IGNORECASE)
+    """Return the number of bytes that is meant, such as by 500k, 1.5MB or 512KiB."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kMG])(i?))?B?\s*", text, re.IGNORECASE)
     if not found:
-        raise InputError(f"--max-bytes wants a number such as 500k or 2M, not {text!r}.")
-    return int(float(found[1]) * 1000 ** " kmg".index(found[2].lower() or " "))
+        raise InputError(f"--max-bytes wants a number such as 500k, 2M or 512KiB, not {text!r}.")
+    step = 1024 if found[3] else 1000
+    return int(float(found[1]) * step ** " kmg".index((found[2] or " ").lower()))
 
 
 def _print_choice(choice: "Choice", json: bool) -> None:

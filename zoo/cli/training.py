@@ -58,14 +58,13 @@ def train(
         seed=seed,
     )
     given = options.data_options(target, task, drop, strict, download, fields, text=text)
+    place = options.default_out(out, name.removesuffix(".json")) if name else out
     if resume:
-        place = out or (options.default_out(None, name) if name else None)
         changes = fields | given | ({"data": data} if data else {})
         _resume(place, changes, devices, model_shards, json)
         return
-    if name is None:
+    if name is None or place is None:
         raise InputError("name a recipe or an architecture; `zoo list` shows them.")
-    place = options.default_out(out, name.removesuffix(".json"))
     refuse_taken(place)
     output.start_tensorflow()
     recipe = learning.recipe_for(name, data, env, fields, given)

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 _LEAST_RANGE = 1e-6
+_MIDDLE = 1e-3  # of a step, from the middle of two
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -29,7 +30,8 @@ class FakeQuantize(keras.layers.Layer):
         momentum: of the range's moving average. Default 0.99.
         of_examples: the range is from the mean of the examples' least numbers to the mean of their
             greatest. What lies beyond in some examples is cut off, and the rest is rounded the
-            finer for it. Default `False`: the least and the greatest of all.
+            finer for it. Default `False`: the least and the greatest of all, as also where an
+            example is one number.
         **kwargs: of `keras.layers.Layer`.
 
     Example:
@@ -86,7 +88,7 @@ class FakeQuantize(keras.layers.Layer):
 
     def _range(self, x: Any) -> tuple[Any, Any]:
         """Return the least and the greatest number of a batch, or the means of its examples'."""
-        if self.of_examples and len(x.shape) > 1:
+        if self.of_examples and tuple(x.shape[1:]) not in ((), (1,)):
             axes = tuple(range(1, len(x.shape)))
             return ops.mean(ops.min(x, axes)), ops.mean(ops.max(x, axes))
         return ops.min(x), ops.max(x)
@@ -96,6 +98,11 @@ class FakeQuantize(keras.layers.Layer):
         least = ops.minimum(ops.cast(least, self.least.dtype), 0)
         greatest = ops.maximum(ops.cast(greatest, self.greatest.dtype), 0)
         greatest = ops.maximum(greatest, least + _LEAST_RANGE)
+        # 0 lies in the middle of two steps where numbers go from -1 to 1, and so does each pixel:
+        # whether it is rounded up or down would be chance. One step less, and none does.
+        step = (greatest - least) / 255
+        between = ops.abs(ops.abs(least) / step % 1 - 0.5) < _MIDDLE
+        greatest = ops.where(between, least + 255 * (greatest - least) / 254, greatest)
         self.least.assign(momentum * self.least + (1 - momentum) * least)
         self.greatest.assign(momentum * self.greatest + (1 - momentum) * greatest)
 

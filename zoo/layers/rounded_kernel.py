@@ -33,6 +33,7 @@ class RoundedKernel:
     The gradient passes as if nothing were rounded.
     """
 
+    name: str
     axes: tuple[int, ...]  # of the kernel's output channels
     kernel: Any
     bias: Any

@@ -132,6 +132,7 @@ def test_numbers_are_sent_as_they_are(page: Any) -> None:
 
 def test_the_page_asks_nobody_else_and_complains_of_nothing(page: Any, server: Served) -> None:
     asked = page.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert asked
     assert all(address.startswith(f"http://127.0.0.1:{server.port}/") for address in asked)
     severe = [line for line in page.get_log("browser") if line["level"] == "SEVERE"]
     assert [

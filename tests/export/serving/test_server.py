@@ -1,5 +1,6 @@
 """A server as its clients see it: answers, refusals, versions, and processes that are killed."""
 
+import asyncio
 import base64
 import http.client
 import io
@@ -13,8 +14,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import keras
 import numpy as np
@@ -49,6 +52,16 @@ def server(place: Path) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def images(digits_run: Run) -> np.ndarray:
     return digits_run.samples("test").inputs[:40]
+
+
+@pytest.fixture(scope="module")
+def inverted(digits_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact that gives its probabilities in reverse."""
+    model = digits_run.load()
+    outputs = keras.layers.Lambda(lambda x: x[:, ::-1])(model.output)
+    place = tmp_path_factory.mktemp("inverted") / "artifact"
+    made = export(keras.Model(model.input, outputs), place, verify=False, task="classification")
+    return made.path
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +174,10 @@ class TestRest:
 
     def test_what_is_not_there_is_404(self, server: Served) -> None:
         assert server.predict({"instances": [1]}, "nobody")[0] == 404
-        assert server.call("POST", "/v1/models/digits/versions/9:predict", {})[0] == 404
+        for number in ("9", "9" * 5_000, "1.0", "-1", "٣"):
+            path = f"/v1/models/digits/versions/{quote(number)}"
+            assert server.call("POST", f"{path}:predict", {})[0] == 404
+            assert server.call("GET", path)[0] == 404
         assert server.predict({"instances": [1], "signature_name": "none"})[0] == 404
         assert server.call("GET", "/nothing")[0] == 404
         assert server.call("GET", "/v1/models/digits:predict")[0] in (404, 405)
@@ -284,26 +300,33 @@ class TestGrpc:
 def test_many_clients_get_each_their_own_answer(
     server: Served, images: np.ndarray, probabilities: np.ndarray
 ) -> None:
-    wrong: list[int] = []
+    found: list[tuple[int, float]] = []
+
+    def batches() -> tuple[float, float]:
+        _, text = server.call("GET", "/metrics")
+        return tuple(
+            float(re.search(rf'zoo_batch_examples_{what}{{model="digits"}} (\S+)', text)[1])
+            for what in ("count", "sum")
+        )
 
     def ask(number: int) -> None:
         for step in range(10):
             place = (7 * number + step) % len(images)
-            _, answer = server.predict({"instances": images[place : place + 1].tolist()})
-            found = np.array(answer["predictions"][0]["probabilities"])
-            if np.abs(found - probabilities[place]).max() > 1e-4:
-                wrong.append(place)
+            status, answer = server.predict({"instances": images[place : place + 1].tolist()})
+            given = answer["predictions"][0]["probabilities"] if status == 200 else np.inf
+            found.append((status, np.abs(given - probabilities[place]).max()))
 
+    before = batches()
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == []
-    _, text = server.call("GET", "/metrics")
-    count = float(re.search(r'zoo_batch_examples_count{model="digits"} (\S+)', text)[1])
-    total = float(re.search(r'zoo_batch_examples_sum{model="digits"} (\S+)', text)[1])
-    assert total > count  # some were answered together
+    assert [status for status, _ in found] == [200] * 160
+    assert max(difference for _, difference in found) < 1e-4
+    count, total = np.subtract(batches(), before)
+    assert total == 160
+    assert count < total  # some were answered together
 
 
 def test_a_killed_worker_is_replaced_and_nobody_notices(server: Served, images: np.ndarray) -> None:
@@ -317,13 +340,18 @@ def test_a_killed_worker_is_replaced_and_nobody_notices(server: Served, images: 
     assert set(server.workers).isdisjoint(before)
 
 
+def test_a_worker_that_dies_while_nobody_asks_is_replaced(server: Served) -> None:
+    before = server.workers
+    for process in before:
+        os.kill(process, signal.SIGKILL)
+    server.until(lambda: bool(server.workers) and set(server.workers).isdisjoint(before))
+    server.until(server.ready)
+
+
 def test_a_new_version_takes_over(
-    server: Served, place: Path, digits_run: Run, images: np.ndarray, tmp_path: Path
+    server: Served, place: Path, inverted: Path, images: np.ndarray, probabilities: np.ndarray
 ) -> None:
-    model = digits_run.load()
-    inverted = keras.Model(model.input, keras.layers.Lambda(lambda x: x[:, ::-1])(model.output))
-    made = export(inverted, tmp_path / "new", verify=False, task="classification")
-    shutil.copytree(made.path, place / ".2")
+    shutil.copytree(inverted, place / ".2")
     (place / ".2").rename(place / "2")
 
     def newest() -> str:
@@ -332,10 +360,9 @@ def test_a_new_version_takes_over(
     server.until(lambda: newest() == "2")
     body = {"instances": images[:4].tolist()}
     found = [row["probabilities"] for row in server.predict(body)[1]["predictions"]]
-    expected = model.predict(images[:4], verbose=0)[:, ::-1]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found, probabilities[:4, ::-1], atol=1e-5)
     # One that cannot be loaded is named, and changes nothing.
-    shutil.copytree(made.path, place / ".3")
+    shutil.copytree(inverted, place / ".3")
     (place / ".3" / "model.tflite").write_bytes(b"no model")
     (place / ".3").rename(place / "3")
     server.until(lambda: newest() == "3")
@@ -344,12 +371,58 @@ def test_a_new_version_takes_over(
     assert "damaged" in state["status"]["error_message"]
     assert server.predict(body)[0] == 200
     # When its files have changed it is tried again, and when it is removed an older one answers.
-    shutil.copy(made.path / "model.tflite", place / "3" / "model.tflite")
+    shutil.copy(inverted / "model.tflite", place / "3" / "model.tflite")
     available = '"3", "state": "AVAILABLE"'
     server.until(lambda: available in json.dumps(server.call("GET", "/v1/models/digits")[1]))
     shutil.rmtree(place / "3")
     server.until(lambda: newest() == "2")
     assert server.predict(body)[0] == 200
+
+
+def test_an_artifact_that_is_exported_anew_is_loaded_anew(
+    exported: Any, inverted: Path, images: np.ndarray, probabilities: np.ndarray, tmp_path: Path
+) -> None:
+    place = tmp_path / "digits"
+    shutil.copytree(exported("litert", "float32").path, place)
+    with serving(str(place)) as served:
+
+        def first() -> list[float]:
+            status, answer = served.predict({"instances": images[:1].tolist()})
+            assert status == 200, answer
+            return answer["predictions"][0]["probabilities"]
+
+        np.testing.assert_allclose(first(), probabilities[0], atol=1e-5)
+        for name in ("model.tflite", "model.json"):  # between them it is damaged, and answers on
+            shutil.copy(inverted / name, place / name)
+            np.testing.assert_allclose(sorted(first()), sorted(probabilities[0]), atol=1e-5)
+        served.until(lambda: np.allclose(first(), probabilities[0, ::-1], atol=1e-5))
+
+
+def test_no_more_is_made_of_nothing_than_could_be_asked_about(exported: Any) -> None:
+    from export.serving.faults import BadRequest
+    from export.serving.models import Settings, Version
+
+    made = exported("litert", "float32")
+    version = Version(1, made.path, made.manifest, (), Settings(), lambda count: None)
+    asked = {"seed": np.array(1), "n": np.array(1_000_000)}
+    with pytest.raises(BadRequest, match="n is from 1 to 4,096, not 1,000,000"):
+        asyncio.run(version.answer("generate_from_seed", asked, 1.0))
+
+
+def test_requests_are_held_within_a_budget() -> None:
+    from export.serving.faults import QueueFull
+    from export.serving.models import Settings
+    from export.serving.server import Server
+
+    server = Server({}, Settings(max_held=100))
+    with server.holding() as one, server.holding() as other:
+        one(80)
+        with pytest.raises(QueueFull, match="80 bytes are waiting"):
+            other(30)
+        other(20)
+    assert server.held == 0
+    with server.holding() as alone:
+        alone(200)
 
 
 def test_a_full_queue_is_429_and_the_end_is_orderly(exported: Any, images: np.ndarray) -> None:
@@ -368,6 +441,7 @@ def test_a_full_queue_is_429_and_the_end_is_orderly(exported: Any, images: np.nd
             thread.join()
         workers = served.workers
         assert served.end() == 0
+    assert len(statuses) == 24
     assert set(statuses) <= {200, 429}
     assert statuses.count(200) >= 2
     assert 429 in statuses
@@ -390,16 +464,28 @@ def test_a_worker_that_hangs_is_replaced(exported: Any, images: np.ndarray) -> N
         assert served.end() == 0
 
 
-def test_a_client_that_says_nothing_is_sent_away(server: Served) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(b"GET / HT")
-        assert connection.recv(100) == b""
+def test_clients_that_do_not_say_what_they_ask_are_sent_away(server: Served) -> None:
+    def connected() -> socket.socket:
+        return socket.create_connection(("127.0.0.1", server.port), timeout=30)
+
+    with connected() as slow, connected() as later, connected() as endless:
+        slow.sendall(b"GET / HT")
+        later.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert later.recv(1000).endswith(b"ok\n")
+        later.sendall(b"G")
+        with suppress(ConnectionError):
+            endless.sendall(b"GET / HTTP/1.1\r\nHost: " + b"x" * 1_000_000)
+            assert endless.recv(100) == b""
+        assert slow.recv(100) == b""
+        assert later.recv(100) == b""
 
 
 REFUSED = {
     "an unknown model": (["lenet6"], "no pretrained model"),
     "two of one name": (["lenet5-mnist", "lenet5-mnist"], "two models are called"),
     "no time": (["lenet5-mnist", "--seconds", "0"], "seconds must be above 0"),
+    "no name": (["/"], "no request could name ''"),
+    "a name with a slash": (["a/b=lenet5-mnist"], "no request could name 'a/b'"),
 }
 
 
@@ -444,4 +530,6 @@ def test_a_port_that_is_taken(place: Path) -> None:
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
     assert found.returncode == 2
-    assert f"the port {port} of 127.0.0.1 is taken" in found.stderr.splitlines()[-1]
+    assert found.stderr.splitlines() == [
+        f"zoo: port {port} of 127.0.0.1 cannot be listened on: Address already in use."
+    ]

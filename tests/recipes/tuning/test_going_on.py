@@ -42,6 +42,22 @@ def test_a_search_goes_on_after_its_last_trial(
         resume_tuning(tmp_path / "parts", iris, max_trials=3)
 
 
+def test_a_search_that_was_killed_before_it_had_a_config_begins_again(
+    brief: Make, iris: Splits, tmp_path: Path, narrow: Fields
+) -> None:
+    place = tmp_path / "s"
+    tune(brief(), iris, out=place, max_trials=1, retrain=False, **narrow)
+    with pytest.raises(InputError, match="exists already"):
+        tune(brief(), iris, out=place, max_trials=1, retrain=False, **narrow)
+    for path in place.iterdir():
+        if path.name == "trials":
+            shutil.rmtree(path)
+        elif path.name != ".config.sha256":
+            path.unlink()
+    tune(brief(epochs=2), iris, out=place, max_trials=1, retrain=False, **narrow)
+    assert len(resume_tuning(place, iris, max_trials=2, retrain=False).outcomes) == 2
+
+
 def test_an_earlier_best_stays_until_a_better_one_is_trained(
     brief: Make,
     iris: Splits,

@@ -14,6 +14,7 @@ import pytest
 from recipes import Recipe, Run, Search, Splits, train, tune
 from recipes.data import Examples
 from recipes.tuning import Outcome, PartOfGrid
+from recipes.tuning.space import applied
 from zoo.errors import CheckFailed, InputError
 
 Make = Callable[..., Recipe]
@@ -136,7 +137,7 @@ def test_hyperband_gives_all_epochs_to_few_and_goes_on_from_earlier_ones(
         o for o in search.outcomes.values() if o.epochs == 1 and o.values == promoted.values
     )
     assert promoted.seconds >= first.seconds
-    recipe = replace_recipe(brief(epochs=9), narrow, promoted.values)
+    recipe = applied(brief(epochs=9, **narrow["fixed"]), promoted.values)
     straight = train(recipe, tmp_path / "straight", data=iris)
     state = straight.read_state()
     assert state is not None
@@ -179,20 +180,6 @@ def test_a_grid_that_will_not_end_and_too_few_trials_are_told(
     with pytest.raises(InputError, match="one of 40 trials: allow so many, not 20"):
         tune(brief(epochs=27), iris, out=tmp_path / "s", tuner="hyperband")
     assert not (tmp_path / "s").exists()
-
-
-def replace_recipe(recipe: Recipe, narrow: Fields, values: Fields) -> Recipe:
-    import msgspec
-
-    fixed = {k: v for k, v in narrow["fixed"].items() if k != "arguments"}
-    arguments = {**recipe.arguments, **narrow["fixed"]["arguments"]}
-    for name, value in values.items():
-        field, _, key = name.partition(".")
-        if key:
-            arguments[key] = value
-        else:
-            fixed[field] = value
-    return msgspec.structs.replace(recipe, arguments=arguments, **fixed)
 
 
 def test_failed_trials_are_named_and_no_end(
