@@ -6,7 +6,8 @@
     protos.py           the messages of gRPC
     models.py           which models and versions there are, and when there are new ones
     reading.py          pictures and texts as what a model takes
-    batching.py         requests that wait for each other, and the workers that answer them
+    batching.py         requests that wait for each other
+    processes.py        the processes of the workers, from the server's side
     wire.py             arrays between the server and its workers
     worker.py           a process that holds an artifact
     faults.py           why a request is refused

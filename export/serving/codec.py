@@ -11,9 +11,8 @@ import msgspec
 import numpy as np
 
 from export.artifact import SIGNATURE, Signature, Tensor
+from export.batches import Arrays
 from export.serving.faults import BadRequest, Fault, TooLarge, Unavailable
-
-Arrays = dict[str, np.ndarray]
 
 # Numbers of a TensorProto's types, as in tensorflow/core/framework/types.proto.
 TYPES = {

@@ -11,8 +11,9 @@ from typing import Any
 
 from export import artifact
 from export.artifact import SIGNATURE, Manifest, Signature
+from export.batches import Arrays
 from export.formats import threads
-from export.serving.batching import Arrays, Batcher, threads_for
+from export.serving.batching import Batcher, threads_for
 from export.serving.faults import BadRequest, Late, NotFound, Unavailable
 from export.serving.reading import further_signatures
 from zoo.errors import InputError

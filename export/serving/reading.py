@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.artifact import SIGNATURE, Manifest, Signature, Tensor
-from export.serving.batching import Arrays
+from export.batches import Arrays
 from export.serving.faults import BadRequest, TooLarge
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from export.batches import Arrays
 from export.serving import codec
 from export.serving.faults import BadRequest, Fault, NotFound, TooLarge, TooSlow
 from export.serving.metrics import CONTENT_TYPE
@@ -80,7 +81,7 @@ def _number(request: Request) -> int | None:
     return given and int(given)
 
 
-def _read(version: Version, content: bytes) -> tuple[str, bool, codec.Arrays]:
+def _read(version: Version, content: bytes) -> tuple[str, bool, Arrays]:
     """Return what a body asks: a signature, whether by rows, and its arrays."""
     body = codec.body_of(content)
     arrays = codec.arrays_of(body, version.signature(body.signature_name), content)

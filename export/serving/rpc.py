@@ -11,6 +11,7 @@ import grpc
 from google.protobuf import any_pb2
 
 from export.artifact import SIGNATURE, Signature, Tensor
+from export.batches import Arrays
 from export.serving import codec
 from export.serving.faults import BadRequest, Fault
 from export.serving.models import Version
@@ -129,7 +130,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
 
-def _read(request: Any, signature: Signature, most: int) -> codec.Arrays:
+def _read(request: Any, signature: Signature, most: int) -> Arrays:
     """Return what a request asks a signature."""
     names = [t.name for t in signature.inputs]
     if len(request.inputs) != len(names) or not all(n in request.inputs for n in names):
