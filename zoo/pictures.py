@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zoo.errors import InputError
 
@@ -50,6 +50,9 @@ def faults_named(source: Source) -> Iterator[None]:
         raise InputError(f"there is no picture at {path}.") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} is too large a picture: {error}") from None
+    except UnidentifiedImageError:
+        known = ", ".join(FORMATS)
+        raise InputError(f"{path} cannot be read as a picture: it is none of {known}.") from None
     except Exception as error:  # damaged files raise many kinds
         why = str(error) or type(error).__name__
         raise InputError(f"{path} cannot be read as a picture: {why}") from None
