@@ -95,7 +95,7 @@ def answers(*processes: subprocess.Popen[str]) -> list[list[dict[str, Any]]]:
     said = []
     try:
         for process in processes:
-            output, _ = process.communicate(timeout=300)
+            output, _ = process.communicate(timeout=900)
             log = Path(process.args[-1]).with_suffix(".log")
             assert process.returncode == 0, log.read_text()[-3000:]
             lines = output.splitlines()
