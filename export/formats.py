@@ -35,6 +35,7 @@ class Format:
         all_ops: whether it holds all that TensorFlow has: strings, chance, loops of any size.
         decodes: whether it holds the ways in which a model writes texts, beside the model.
         loops: whether it holds loops of any length, such as of recurrent layers.
+        library: what its reader is slow to import; "" for nothing.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Format:
     all_ops: bool = False
     decodes: bool = True
     loops: bool = True
+    library: str = ""
 
 
 ROWS = (
@@ -57,6 +59,7 @@ ROWS = (
         quantizations=("float32",),
         of_texts=("float32",),
         all_ops=True,
+        library="tensorflow",
     ),
     Format(
         name="litert",

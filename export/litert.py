@@ -66,6 +66,7 @@ def write(servable: Any, folder: Path, conversion: Conversion) -> None:
                 "the LiteRT converter crashed on this model. Full int8 of recurrent layers is "
                 "known to do so: unroll them, or quantize to 'dynamic'."
             ),
+            library="tensorflow",
         ).facts
     if result["unsupported"]:
         ops = result["unsupported"]

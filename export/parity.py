@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export import artifact, subprocesses
+from export.formats import FORMATS
 from export.runner import BATCH, median_seconds, named, of_signature
 from zoo.cards import ParityReport
 from zoo.errors import CheckFailed, InputError
@@ -179,7 +180,8 @@ def run(
     """
     arrays = {k: v for name, values in inputs.items() for k, v in named(name, values).items()}
     request = {"folder": str(folder.resolve()), "timed": timed}
-    result = subprocesses.run("export.runner", request, arrays, timeout)
+    library = FORMATS[artifact.read(folder).format].library
+    result = subprocesses.run("export.runner", request, arrays, timeout, library=library)
     outputs = {name: of_signature(name, result.arrays) for name in inputs}
     return outputs, result.facts["milliseconds"]
 

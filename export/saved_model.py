@@ -54,6 +54,7 @@ def convert(servable: Any, target: Path, conversion: Conversion, name: str) -> N
             arrays=conversion.examples,
             timeout=conversion.timeout,
             crash=f"the {name} converter crashed on this model.",
+            library="tensorflow",
         ).facts["error"]
     if error:
         raise InputError(

@@ -81,6 +81,7 @@ def write(servable: Any, folder: Path, conversion: Conversion) -> None:
             timeout=conversion.timeout,
             crash="JAX crashed on this model.",
             environment=JAX,
+            library="keras",
         ).facts["error"]
     if error:
         raise InputError(f"this model cannot be lowered to StableHLO: {error}")

@@ -1,7 +1,6 @@
 """Work that runs in a fresh process: it may crash or hang, and sees nothing but its files."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from export import forkserver
 from zoo.errors import InputError
 
 _REQUEST, _ARRAYS_IN = "request.json", "inputs.npz"
 _RESULT, _ARRAYS_OUT = "result.json", "outputs.npz"
+_ERRORS = "errors.txt"
 
 
 @dataclass
@@ -34,6 +35,7 @@ def run(
     timeout: float = 600.0,
     crash: str = "",
     environment: Mapping[str, str] | None = None,
+    library: str = "",
 ) -> Result:
     """Run a module of this package in a fresh process.
 
@@ -44,6 +46,7 @@ def run(
         timeout: seconds after which it is killed.
         crash: what to say when a signal ended it.
         environment: variables that it gets beside those of this process.
+        library: what it spends its first seconds importing; see `export.forkserver`.
 
     Raises:
         InputError: it crashed, took too long, or failed.
@@ -52,27 +55,45 @@ def run(
         folder = Path(scratch)
         (folder / _REQUEST).write_text(json.dumps(request))
         np.savez(folder / _ARRAYS_IN, allow_pickle=False, **(arrays or {}))
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        errors = folder / _ERRORS
         try:
-            # -P: a file of the user's working folder must not stand in for a module.
-            process = subprocess.run(
-                [sys.executable, "-P", "-m", module, str(folder)],
-                env=os.environ | quiet | (dict(environment) if environment else {}),
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout,
-            )
+            status = _finished([module, str(folder)], errors, environment, timeout, library)
         except subprocess.TimeoutExpired:
             raise InputError(f"{module} took more than {timeout:g} s and was ended.") from None
-        if process.returncode < 0:
-            name = signal.Signals(-process.returncode).name
+        if status < 0:
+            name = signal.Signals(-status).name
             raise InputError(f"{crash or f'{module} crashed.'} ({name})")
-        if process.returncode:
-            lines = [line for line in process.stderr.splitlines() if line.strip()]
-            raise InputError(f"{module} failed: {lines[-1] if lines else process.returncode}")
+        if status:
+            said = errors.read_text(errors="replace").splitlines()
+            lines = [line for line in said if line.strip()]
+            raise InputError(f"{module} failed: {lines[-1] if lines else status}")
         with np.load(folder / _ARRAYS_OUT, allow_pickle=False) as file:
             return Result(json.loads((folder / _RESULT).read_text()), dict(file))
+
+
+def _finished(
+    command: list[str],
+    errors: Path,
+    own: Mapping[str, str] | None,
+    timeout: float,
+    library: str,
+) -> int:
+    """Run a module in a process of its own to its end, and return its exit status."""
+    variables = forkserver.environment(own)
+    if library:
+        status = forkserver.run(command, str(errors), variables, timeout, library)
+        if status is not None:
+            return status
+    with errors.open("wb") as said:
+        # -P: a file of the user's working folder must not stand in for a module.
+        return subprocess.run(
+            [sys.executable, "-P", "-m", *command],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            timeout=timeout,
+        ).returncode
 
 
 def serve(work: Callable[[dict[str, Any], dict[str, np.ndarray]], Result]) -> None:
