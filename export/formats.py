@@ -98,6 +98,7 @@ ROWS = (
         extra="stablehlo",
         packages=("jax",),
         decodes=False,
+        library="jax",
     ),
 )
 
