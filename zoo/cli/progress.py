@@ -31,11 +31,11 @@ def interrupts_count() -> Iterator[None]:
             before(number, frame)
         raise KeyboardInterrupt
 
-    _interrupted.clear()
     signal.signal(signal.SIGINT, remember)
     try:
         yield
     finally:
+        _interrupted.clear()
         signal.signal(signal.SIGINT, before)
         for bar in list(_open):  # Keras ends no callback when a training ends in an error
             bar.stop()

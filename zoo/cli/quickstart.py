@@ -28,7 +28,7 @@ def quickstart(
         import recipes
         from export import export
         from recipes.evaluation import measure
-        from zoo.cli.progress import Epochs
+        from zoo.cli.progress import Epochs, interrupts_count
         from zoo.models import load
         from zoo.surgery import with_input_shape
 
@@ -40,9 +40,10 @@ def quickstart(
     if out.exists():
         shutil.rmtree(out)
     say("2. fine-tune it")
-    run = recipes.finetune(
-        MODEL, data, out / "run", epochs=12, schedule="cosine", callbacks=[Epochs(15)]
-    )
+    with interrupts_count():
+        run = recipes.finetune(
+            MODEL, data, out / "run", epochs=12, schedule="cosine", callbacks=[Epochs(15)]
+        )
     after = run.metrics["test"]["accuracy"]
     say(f"   accuracy after: {100 * after:.2f} %")
     reports = []
