@@ -29,12 +29,14 @@ VARIED = [
     "vit_ti16", "lstm_classifier", "transformer", "bert", "gpt", "cdcgan",
     "dqn_c51",
 ]  # fmt: skip
+# All architectures are lowered in `test_lowering`; here, some go the whole way.
+LOWERED = ["mlp", "lenet5", "lstm_classifier", "transformer", "cdcgan"]
+EXPORTED = [(f, name) for f in FURTHER for name in (LOWERED if f == "stablehlo" else VARIED)]
 QUANTIZED = [(f, q) for f in FURTHER for q in FORMATS[f].quantizations if q != "float32"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", VARIED)
-@pytest.mark.parametrize("format", FURTHER)
+@pytest.mark.parametrize(("format", "name"), EXPORTED)
 def test_architectures_answer_alike(name: str, format: str, tmp_path: Path) -> None:
     model = build(name)
     made = export(
