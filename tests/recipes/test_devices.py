@@ -170,8 +170,9 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[s
 
 
 def jax_with(devices: int) -> dict[str, str]:
-    flag = f"--xla_force_host_platform_device_count={devices}"
-    return {"KERAS_BACKEND": "jax", "XLA_FLAGS": flag}
+    # These runs are short: to compile takes longer than what better programs would save.
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+    return {"KERAS_BACKEND": "jax", "XLA_FLAGS": flags}
 
 
 @pytest.mark.slow
