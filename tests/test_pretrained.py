@@ -270,7 +270,8 @@ def _compare(name: str) -> None:
     split = min(sizes, key=lambda split: sizes[split])
     expected = {m.name: m.value for m in card.metrics if m.split == split}
     found = evaluate(name, split=split)
-    if view := re.search(r"\((.+)\)", FLOORS[name][0]):
+    view = re.search(r"\((.+)\)", FLOORS[name][0])
+    if view and sizes[split] <= 1_000:  # to look at several views of thousands takes minutes
         found |= evaluate(name, split=split, augment=view[1])
     assert found == pytest.approx({key: expected[key] for key in found}, rel=1e-3, abs=1e-4)
 
