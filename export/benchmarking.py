@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.exporting import Artifact, export, kept_samples
+from export.forkserver import environment
 from export.formats import FORMATS, check_installed, format_of, missing_packages
 from export.parity import Samples
 from export.stablehlo import JAX
@@ -291,8 +292,6 @@ class _Process:
     """A process that holds one form of a model."""
 
     def __init__(self, folder: Path, inputs: Path, format: str) -> None:
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        jax = JAX if format == "stablehlo" else {}
         self.folder, self.failure = folder, ""
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # `end` closes it
         self.process = subprocess.Popen(
@@ -301,7 +300,7 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
-            env=os.environ | quiet | jax,
+            env=environment(JAX if format == "stablehlo" else None),
         )
         try:
             self.load: float = self._answer("")["load"]

@@ -2,7 +2,8 @@
 
 Importing TensorFlow takes longer than most of what is done with it: a conversion, or a run on some
 samples. The process that is forked has nothing but the import in common with others, may crash or
-hang as one that was started anew, and begins a hundred times sooner.
+hang as one that was started anew, and begins at once. (The standard library's fork server runs a
+user's script again in each process, which this one does not.)
 """
 
 import atexit

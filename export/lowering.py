@@ -199,7 +199,7 @@ def _zeros(self: Any, shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
 
 def lower(request: dict[str, Any], arrays: dict[str, np.ndarray]) -> Result:
     """Lower, and return the reason of a refusal."""
-    for initializer in _DRAWING:  # JAX compiles a program for each shape: longer than all the rest
+    for initializer in _DRAWING:  # JAX would compile a program for each shape
         initializer.__call__ = _zeros
     try:
         _write(request)

@@ -56,6 +56,7 @@ def run(
         (folder / _REQUEST).write_text(json.dumps(request))
         np.savez(folder / _ARRAYS_IN, allow_pickle=False, **(arrays or {}))
         errors = folder / _ERRORS
+        errors.touch()
         try:
             status = _finished([module, str(folder)], errors, environment, timeout, library)
         except subprocess.TimeoutExpired:

@@ -28,7 +28,7 @@ RUN = {"lenet5", "resnet20", "gpt", "gru_attention", "dcgan", "dqn"}
 
 
 def drawn(self: Any, shape: Any, dtype: Any = None, **_: Any) -> np.ndarray:
-    """Draw weights by NumPy: JAX compiles a program for each shape, half of all the time."""
+    """Draw weights by NumPy: JAX would compile a program for each shape."""
     fan = max(1, int(np.prod(shape[:-1])))
     return (SEEDED.normal(size=shape) / fan**0.5).astype(dtype or "float32")
 
