@@ -39,10 +39,10 @@ def write(servable: Any, folder: Path, conversion: Conversion) -> None:
         InputError: an op has no built-in form, no calibration data, the converter crashed or took
             too long; the message says what helps.
     """
-    from zoo.layers import FakeQuantize
+    from zoo.surgery import rounds
 
     quantization = conversion.quantization
-    calibrated = any(isinstance(layer, FakeQuantize) for layer in servable.model.layers)
+    calibrated = rounds(servable.model)
     if quantization == "int8" and not conversion.examples and not calibrated:
         raise InputError("int8 needs real examples to calibrate with: give `calibration`.")
     if quantization == "int4" and calibrated:

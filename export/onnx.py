@@ -13,6 +13,7 @@ import numpy as np
 from export import saved_model
 from export.artifact import SIGNATURE, Manifest
 from export.formats import Conversion, threads
+from zoo.errors import InputError
 
 MODEL = "model.onnx"
 
@@ -28,8 +29,13 @@ def write(servable: Any, folder: Path, conversion: Conversion) -> None:
             in the calibration.
 
     Raises:
-        InputError: an op cannot be said in ONNX, or no reader takes what was written.
+        InputError: an op cannot be said in ONNX, no reader takes what was written, or a model that
+            learned with int8 is asked for in float16.
     """
+    from zoo.surgery import rounds
+
+    if conversion.quantization == "float16" and rounds(servable.model):
+        raise InputError("this model learned with the numbers of int8: take that, and not float16.")
     saved_model.convert(servable, folder / MODEL, conversion, "ONNX")
 
 

@@ -34,7 +34,8 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
             quantized(plain, done, calibration, request)
             onnxruntime.InferenceSession(str(done), providers=["CPUExecutionProvider"])
         except Exception as error:  # of many kinds, and all mean that it cannot be
-            return Result({"error": first_line(error)})
+            # ONNX Runtime begins with the name of our scratch file.
+            return Result({"error": first_line(error).split(f"{done} failed:")[-1]})
         shutil.move(done, request["target"])
     return Result({"error": ""})
 

@@ -14,8 +14,18 @@ def convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> Resu
     try:
         _convert(request, calibration)
     except Exception as error:  # of many kinds, and all mean that it cannot be
-        return Result({"error": first_line(error)})
+        return Result({"error": _reason(error)})
     return Result({"error": ""})
+
+
+def _reason(error: Exception) -> str:
+    """Return the line of an error that says what is wrong.
+
+    OpenVINO's begin with places in its own source, and may end with advice on writing extensions.
+    """
+    lines = [line.strip(" -") for line in str(error).splitlines()]
+    said = [x for x in lines if x and not x.startswith(("Exception from", "Check '", "To "))]
+    return said[-1] if said else first_line(error)
 
 
 def _convert(request: dict[str, Any], calibration: dict[str, np.ndarray]) -> None:

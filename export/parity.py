@@ -116,7 +116,7 @@ def compare(
     Raises:
         InputError: the artifact does not run, or has other outputs.
     """
-    from zoo.layers import FakeQuantize
+    from zoo.surgery import rounds
 
     reference, reference_milliseconds = _reference(network, inputs, manifest)
     arrays = {artifact.SIGNATURE: inputs, **(further or {})}
@@ -156,7 +156,7 @@ def compare(
         value=None if targets is None else float(score(value, targets)),
         milliseconds=milliseconds,
         reference_milliseconds=reference_milliseconds,
-        rounds=any(isinstance(layer, FakeQuantize) for layer in network.layers),
+        rounds=rounds(network),
         part=manifest.part,
     )
 

@@ -16,6 +16,11 @@ from zoo.stages import is_stage
 HEAD = "predictions"
 
 
+def rounds(model: keras.Model) -> bool:
+    """Return whether a model learned with int8's numbers: it has `FakeQuantize` layers."""
+    return any(isinstance(layer, FakeQuantize) for layer in model.layers)
+
+
 def copy(model: keras.Model, **changes: Any) -> keras.Model:
     """Return a copy of a functional model with the same weights.
 
@@ -72,11 +77,10 @@ def with_head(model: keras.Model, classes: int, activation: str | None = "softma
     model = functional(model)
     last = model.layers[-1]
     if len(model.outputs) != 1 or not isinstance(last, keras.layers.Dense) or last.name != HEAD:
-        rounds = any(isinstance(layer, FakeQuantize) for layer in model.layers)
+        cure = " It rounds its numbers: fine-tune the model that it came from."
         raise InputError(
             f"{model.name!r} does not end in a Dense layer named {HEAD!r}, so it cannot be given "
-            "a new head."
-            + (" It rounds its numbers: fine-tune the model that it came from." if rounds else "")
+            f"a new head.{cure if rounds(model) else ''}"
         )
     base = copy(model)
     head = keras.layers.Dense(classes, activation=activation, dtype="float32", name=HEAD)

@@ -100,9 +100,14 @@ def test_int4_is_an_eighth_and_answers_any_batch(digits_run: Run, tmp_path: Path
     np.testing.assert_array_equal(found["class_index"], expected.argmax(-1))
 
 
-def test_int4_is_not_for_a_model_that_learned_with_int8(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="learned with the numbers of int8"):
-        export("dqn-cartpole", tmp_path / "int4", "litert", "int4", verify=False)
+@pytest.mark.parametrize(("format", "quantization"), [("litert", "int4"), ("onnx", "float16")])
+def test_some_numbers_are_not_for_a_model_that_learned_with_int8(
+    format: str, quantization: str, tmp_path: Path
+) -> None:
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+    with pytest.raises(InputError, match=f"numbers of int8: take that, and not {quantization}"):
+        export("dqn-cartpole", tmp_path / "out", format, quantization, verify=False)
 
 
 def test_int8_without_examples_says_so(lenet: keras.Model, tmp_path: Path) -> None:
