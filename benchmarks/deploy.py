@@ -2,9 +2,10 @@
 
     python benchmarks/deploy.py [MODEL ...]
 
-Each model is compared on the first 2,000 examples of its test split (all where it has fewer, 200
-where texts are translated or written on). The rows go to `benchmarks/results/deploy.csv`, from
-which docs and README take their tables; those of models that are not named are kept.
+Each model is compared on the first 2,000 examples of its test split, all where it has fewer, 200
+sentences where it translates, and up to 200 parts of the text where it writes on. The rows go to
+`benchmarks/results/deploy.csv`, from which docs and README take their tables; those of models that
+are not named are kept.
 """
 
 import subprocess
@@ -19,7 +20,7 @@ from zoo.cards import card
 from zoo.weights import model_folder
 
 RESULTS = Path(__file__).parent / "results" / "deploy.csv"
-EXAMPLES = {"translation": 200, "language_modeling": 200}
+EXAMPLES = {"translation": 200, "language_modeling": 200 * 256}  # of one text, each letter is one
 MOST = 2_000
 
 

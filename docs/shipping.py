@@ -83,6 +83,8 @@ def _forms_of(model: str, table: pd.DataFrame) -> str:
     for row in measured.itertuples():
         agreement = f"{100 * row.agreement:.2f} %" if shares else f"R² {row.agreement:.4f}"
         value = "" if pd.isna(row.value) else f"{row.value:.4g}"
+        if row.metric != metric:  # a format that writes no texts is judged by its scores
+            value += f" ({row.metric})"
         rows.append(
             f"| {row.format} {row.quantization} | {int(row.bytes):,} | {row.load_ms:.0f} "
             f"| {row.median_ms_1:.3g} ({row.p95_ms_1:.3g}) | {row.median_ms_32:.3g} "

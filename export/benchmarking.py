@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.artifact import Decoding
 from export.exporting import Artifact, export, kept_samples
 from export.forkserver import environment
 from export.formats import FORMATS, check_installed, format_of, missing_packages
@@ -86,7 +87,8 @@ def benchmark(
     Args:
         model: as in `export`.
         formats: to measure; default all whose packages are installed.
-        samples: as in `export`; the first of them are what is timed.
+        samples: as in `export`; the first of them are what is timed. Where a format reads texts of
+            a fixed length alone (LiteRT, of recurrent models), no form reads more tokens.
         rounds: how often each is asked, in turn.
         seconds: of each turn and batch.
         progress: called with what is at work.
@@ -115,8 +117,10 @@ def benchmark(
     if not (rounds > 0 and seconds > 0):
         raise InputError("rounds and seconds must be above 0.")
     say = progress or (lambda words: None)
-    network = model if isinstance(model, keras.Model) else load(model)
-    tokenizers = {} if isinstance(model, keras.Model) else load_tokenizers(model)
+    if isinstance(model, keras.Model):
+        network, tokenizers = model, options.get("tokenizers") or {}
+    else:
+        network, tokenizers = load(model), load_tokenizers(model)
     known = [name for name, row in FORMATS.items() if not missing_packages(row)]
     rows = [FORMATS[name] for name in formats or known]
     forms = [
@@ -124,6 +128,8 @@ def benchmark(
         for row in rows
         for quantization in (row.of_texts if tokenizers else row.quantizations)
     ]
+    if tokenizers and not all(row.loops for row in rows):
+        options = _same_length(network, options)
     if samples is None and not isinstance(model, keras.Model):
         folder = weights.model_folder(model)
         samples = kept_samples(folder, cards.read(folder / cards.FILE).task)
@@ -136,11 +142,20 @@ def benchmark(
             say(f"exporting {' '.join(form)}")
             made[form] = _exported(model, place / "-".join(form), *form, samples, options)
         network.save(place / "model.keras")
-        inputs = _timed_on(network, tokenizers, samples)
+        inputs = _timed_on(network, tokenizers, samples, options.get("source_length"))
         np.savez(place / "inputs.npz", allow_pickle=False, **inputs)
         folders = {(KERAS, "float32"): place / "model.keras"}
         folders |= {form: x.path for form, x in made.items() if isinstance(x, Artifact)}
         return _measured(folders, made, place / "inputs.npz", rounds, seconds, say)
+
+
+def _same_length(network: "keras.Model", options: dict[str, Any]) -> dict[str, Any]:
+    """Return options by which all forms read as much of a text as those of a fixed length."""
+    from export.text_servable import is_recurrent
+
+    if not is_recurrent(network) or options.get("source_length"):
+        return options
+    return options | {"source_length": options.get("max_length") or Decoding().max_length}
 
 
 def _exported(
@@ -157,14 +172,17 @@ def _exported(
 
 
 def _timed_on(
-    network: "keras.Model", tokenizers: "Mapping[str, Tokenizer]", samples: Samples
+    network: "keras.Model",
+    tokenizers: "Mapping[str, Tokenizer]",
+    samples: Samples,
+    source_length: int | None,
 ) -> dict[str, np.ndarray]:
     """Return a batch of inputs, as often repeated as it takes."""
     given = samples[0]
     if tokenizers:
         from export.text_parity import numbers_of
 
-        given = numbers_of(network, tokenizers, np.asarray(given).tolist())
+        given = numbers_of(network, tokenizers, np.asarray(given).tolist(), source_length)
     if not isinstance(given, dict):
         given = {network.inputs[0].name: given}
     count = len(next(iter(given.values())))

@@ -98,21 +98,26 @@ def verify(
 
 
 def numbers_of(
-    network: "keras.Model", tokenizers: Mapping[str, Tokenizer], texts: list[str]
+    network: "keras.Model",
+    tokenizers: Mapping[str, Tokenizer],
+    texts: list[str],
+    source_length: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Return texts as the numbers that each input of a model takes, such as to time it on.
 
-    A translation is told the texts themselves, by the tokenizer of its answers.
+    A translation is told the texts themselves, by the tokenizer of its answers. No more than
+    `source_length` tokens of each text are read.
     """
     if "target" in tokenizers:
         told = [[START, *row] for row in tokenizers["target"].encode(texts)]
-        return {"source": read(tokenizers["source"], texts, "source"), "target": padded(told)}
+        source = read(tokenizers["source"], texts, "source", source_length)
+        return {"source": source, "target": padded(told)}
+    longest = min(source_length or _WINDOW, *(t.shape[1] or _WINDOW for t in network.inputs))
     if any(len(text) > 1 for text in texts):
-        longest = min((t.shape[1] or _WINDOW for t in network.inputs), default=_WINDOW)
         return {"ids": read(tokenizers["ids"], texts, "ids", longest)}
-    (row,) = tokenizers["ids"].encode(["".join(texts[: 64 * _WINDOW])])  # one long text's letters
-    count = max(1, len(row) // _WINDOW)
-    return {"ids": padded([row[n * _WINDOW : (n + 1) * _WINDOW] for n in range(count)], _WINDOW)}
+    (row,) = tokenizers["ids"].encode(["".join(texts[: 64 * longest])])  # one long text's letters
+    count = max(1, len(row) // longest)
+    return {"ids": padded([row[n * longest : (n + 1) * longest] for n in range(count)], longest)}
 
 
 def check_tokenizers(folder: Path, manifest: Manifest, name: str | os.PathLike[str]) -> None:

@@ -44,6 +44,8 @@ def test_a_form_that_cannot_be_is_named_with_its_reason(tmp_path: Path) -> None:
     import keras
     import numpy as np
 
+    pytest.importorskip("openvino")
+
     @keras.saving.register_keras_serializable(package="tests")
     class Worded(keras.layers.Layer):
         def call(self, x: Any) -> Any:
@@ -55,11 +57,16 @@ def test_a_form_that_cannot_be_is_named_with_its_reason(tmp_path: Path) -> None:
     model = keras.Model(inputs, Worded()(inputs))
     samples = (np.ones((4, 4), "float32"), None)
     found = benchmark(
-        model, formats=["saved_model", "litert"], samples=samples, rounds=1, seconds=0.01
+        model,
+        formats=["saved_model", "litert", "openvino"],
+        samples=samples,
+        rounds=1,
+        seconds=0.01,
     )
     by_name = {(row.format, row.quantization): row for row in found}
     assert by_name["saved_model", "float32"].why_not == ""
     assert "no built-in form" in by_name["litert", "float32"].why_not
+    assert by_name["openvino", "float32"].why_not.endswith("AsString, StringToNumber")
 
 
 def test_what_cannot_be_measured() -> None:

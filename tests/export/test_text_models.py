@@ -11,7 +11,7 @@ import pytest
 from texts import decided, described, reading, texts
 
 import zoo
-from export import Artifact, ParityReport, artifact, check, export
+from export import Artifact, ParityReport, artifact, benchmark, check, export
 from zoo.errors import CheckFailed, InputError
 from zoo.sequence.decoding import sample
 from zoo.sequence.steps import steps_of
@@ -129,6 +129,24 @@ def test_a_prompt_of_characters_is_gone_on_from(
         for text, prompt in zip(texts(got["text"]), prompts, strict=True):
             assert text.startswith(prompt)
     assert (generated(0.8, 1)["answers"] != generated(0.8, 2)["answers"]).any()
+
+
+@pytest.mark.slow
+def test_forms_are_compared_on_texts_of_one_length(
+    lstm: keras.Model, characters: Tokenizer
+) -> None:
+    letters = np.array(list(TEXT))
+    rows = benchmark(
+        lstm, formats=["saved_model", "litert"], samples=(letters, letters), rounds=1, seconds=0.01,
+        tokenizers={"ids": characters}, max_length=LONGEST,
+    )  # fmt: skip
+    count = min(200, len(TEXT) // LONGEST)
+    expected = cross_entropy(lstm, characters, LONGEST, count)
+    for row in rows:
+        assert row.why_not == ""
+        assert row.value == pytest.approx(
+            expected, rel=0.01 if row.quantization == "dynamic" else 1e-4
+        )
 
 
 def test_who_asks_a_litert_file_draws_the_chance(lstm: keras.Model, of_numbers: Artifact) -> None:
