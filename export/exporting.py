@@ -18,7 +18,7 @@ from export.formats import PLATFORMS, Conversion, Format, check_installed, forma
 from export.parity import TOLERANCE, Samples
 from zoo import cards, weights
 from zoo.cards import ParityReport
-from zoo.errors import InputError
+from zoo.errors import CheckFailed, InputError
 from zoo.files import whole_folder
 from zoo.models import load, read_tokenizers, write_tokenizers
 
@@ -247,7 +247,13 @@ def export(
         artifact.write(manifest, temporary)
         if verify and samples is not None:
             report = parity.verify(temporary, whole, samples, timeout)
-            parity.check(report, tolerance, max_drop)
+            try:
+                parity.check(report, tolerance, max_drop)
+            except CheckFailed as error:
+                known = row.of_texts if tokenizers else row.quantizations
+                others = ", ".join(repr(x) for x in known if x != quantization)
+                cure = f" Try another quantization ({others}), or allow the loss (max_drop)."
+                raise CheckFailed(f"{error}{cure * (quantization != 'float32')}") from None
             manifest = msgspec.structs.replace(manifest, parity=report)
             artifact.write(manifest, temporary)
     return Artifact(out, manifest)

@@ -10,7 +10,7 @@ from keras import ops
 
 from export import export
 from recipes import Run
-from zoo.errors import InputError
+from zoo.errors import CheckFailed, InputError
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 
@@ -98,6 +98,14 @@ def test_int4_is_an_eighth_and_answers_any_batch(digits_run: Run, tmp_path: Path
     found = interpreter.get_signature_runner("serving_default")(image=images)
     expected = digits_run.load().predict(images, verbose=0)
     np.testing.assert_array_equal(found["class_index"], expected.argmax(-1))
+
+
+def test_a_file_that_loses_too_much_is_refused_with_what_helps(
+    digits_run: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckFailed, match=r"loses .* Try another .*'float16'.*max_drop"):
+        export(digits_run.path, tmp_path / "out", "litert", "dynamic", max_drop=-100.0)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("format", "quantization"), [("litert", "int4"), ("onnx", "float16")])
