@@ -153,7 +153,7 @@ def _same_length(network: "keras.Model", options: dict[str, Any]) -> dict[str, A
     """Return options by which all forms read as much of a text as those of a fixed length."""
     from export.text_servable import is_recurrent
 
-    if not is_recurrent(network) or options.get("source_length"):
+    if not is_recurrent(network) or options.get("source_length") is not None:
         return options
     return options | {"source_length": options.get("max_length") or Decoding().max_length}
 
